@@ -1,0 +1,218 @@
+"""Named arrays in one file: written atomically, checked when read, memory-mapped on demand.
+
+Codes, indexes, cached features and checkpoints are all "a few arrays and a little metadata"; this file exists so that
+they share one container and one set of promises. The container is safetensors (an 8-byte header length, a JSON header,
+raw little-endian arrays), so any safetensors reader opens it. It never pickles, and it never knows what the arrays
+mean.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save as to_bytes
+
+from hashret.errors import FileError, FormatError
+
+__all__ = ["read_arrays", "replace_file", "write_arrays"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_DTYPES = {
+    "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32,
+    "I32": np.int32, "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
+}  # fmt: skip
+
+
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old bytes or the new ones, never a part.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk and then renamed over ``path``.
+
+    Raises:
+        FileError: The folder does not exist, is not writable, or the disk is full; the old file is untouched.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise FileError(
+            str(path),
+            expected="a place that can be written",
+            got=error.strerror or str(error),
+            remedy="Check the folder, its permissions and the free space; what was there before is unchanged.",
+        ) from error
+    finally:  # also when interrupted: leave no part behind
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def write_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, Array], *, kind: str, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write named arrays and JSON-able metadata as one safetensors file, atomically.
+
+    Args:
+        path: Where to; an existing file is replaced only once the new one is whole.
+        arrays: Names to arrays of bool, int, uint or float dtype, any shape.
+        kind: What the file holds, such as ``"hashret.codes/1"``; :func:`read_arrays` asks for it again.
+        metadata: Anything JSON can hold.
+
+    Raises:
+        FileError: The place cannot be written.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> path = tempfile.mkdtemp() + "/a.safetensors"
+        >>> write_arrays(path, {"x": np.arange(3)}, kind="example/1", metadata={"note": "hi"})
+        >>> arrays, metadata = read_arrays(path, kind="example/1")
+        >>> arrays["x"].tolist(), metadata["note"]
+        ([0, 1, 2], 'hi')
+    """
+    solid = {name: _solid(array) for name, array in arrays.items()}
+    sums = {name: zlib.crc32(array.data if array.size else b"") for name, array in solid.items()}
+    about = {"kind": kind, "checksums": json.dumps(sums), "metadata": json.dumps(dict(metadata or {}))}
+    layout = {name: (array.dtype, array.shape) for name, array in solid.items()}
+    about["header_checksum"] = str(_header_checksum(about, layout))
+    replace_file(path, to_bytes(solid, metadata=about))
+
+
+def read_arrays(
+    path: str | os.PathLike[str], *, kind: str, mmap: bool = False
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read what :func:`write_arrays` wrote.
+
+    Args:
+        path: The file.
+        kind: The kind it must be.
+        mmap: Map the arrays read-only instead of reading them; then header and size are checked, the arrays'
+            checksums are not.
+
+    Returns:
+        The arrays by name, and the metadata.
+
+    Raises:
+        FileError: There is no such file, or it cannot be read.
+        FormatError: It is another kind of file, is truncated, or its checksums do not match.
+    """
+    path = Path(path)
+    header, start = _header(path)
+    about = _about(path, header, kind)
+    sums: dict[str, int] = json.loads(about["checksums"])
+    arrays: dict[str, Array] = {}
+    for name, (dtype, shape, offset) in _places(path, header, start).items():
+        if 0 in shape:
+            arrays[name] = np.empty(shape, dtype)
+        elif mmap:
+            arrays[name] = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        else:
+            arrays[name] = np.fromfile(path, dtype=dtype, offset=offset, count=math.prod(shape)).reshape(shape)
+            if zlib.crc32(arrays[name].data) != sums[name]:
+                raise FormatError(
+                    str(path), expected=f"array {name!r} as it was written", got="other bytes (checksum)",
+                    remedy="The file was damaged; write it again or take it from a backup.",
+                )  # fmt: skip
+    return arrays, json.loads(about["metadata"])
+
+
+def _solid(array: Array) -> Array:
+    """The array as it will lie in the file: C order, little-endian."""
+    array = np.asarray(array)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def _header_checksum(about: Mapping[str, str], layout: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> int:
+    """One number over everything in the header that gives the bytes their meaning."""
+    told = sorted((name, dtype.str, list(shape)) for name, (dtype, shape) in layout.items())
+    return zlib.crc32(json.dumps([about["kind"], about["checksums"], about["metadata"], told]).encode())
+
+
+def _about(path: Path, header: dict[str, Any], kind: str) -> dict[str, str]:
+    """Take the metadata out of ``header`` and check the kind and that nothing in the header was changed."""
+    told = header.pop("__metadata__", {})
+    about: dict[str, str] = told if isinstance(told, dict) else {}
+    if about.get("kind") != kind:
+        raise FormatError(
+            str(path), expected=f"a {kind} file", got=f"kind {about.get('kind')!r}",
+            remedy="Name the file that holds it.",
+        )  # fmt: skip
+    try:
+        layout = {name: (np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])) for name, entry in header.items()}
+        intact = int(about["header_checksum"]) == _header_checksum(about, layout)
+    except (KeyError, TypeError, ValueError):
+        intact = False
+    if not intact:
+        raise FormatError(
+            str(path), expected="the header as it was written", got="a changed one (checksum)",
+            remedy="The file was damaged; write it again or take it from a backup.",
+        )  # fmt: skip
+    return about
+
+
+def _places(path: Path, header: dict[str, Any], start: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+    """Dtype, shape and offset of every array; refuses a file that is not exactly these arrays end to end."""
+    places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
+    end = 0
+    try:
+        for name, entry in sorted(header.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+            dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+            places[name] = (dtype, shape, start + end)
+            begin, end = end, end + math.prod(shape) * dtype.itemsize
+            if entry["data_offsets"] != [begin, end]:
+                raise ValueError(name)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            str(path), expected="arrays that lie end to end", got="offsets that do not fit their shapes",
+            remedy="The file was damaged; write it again or take it from a backup.",
+        ) from error  # fmt: skip
+    size = path.stat().st_size
+    if size != start + end:
+        raise FormatError(
+            str(path), expected=f"{start + end} bytes", got=f"{size} bytes",
+            remedy="It is truncated or something was appended; write it again.",
+        )  # fmt: skip
+    return places
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Parse the safetensors header; returns it and the offset at which the arrays begin."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            size = os.fstat(file.fileno()).st_size
+            if size < 8 or length > size - 8:
+                raise FormatError(
+                    str(path), expected="a safetensors file", got=f"{size} bytes that are none or only its beginning",
+                    remedy="Name the right file, or write it again.",
+                )  # fmt: skip
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise FileError(
+            str(path), expected="a file", got=error.strerror or str(error), remedy="Check the path."
+        ) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(
+            str(path), expected="a safetensors file", got="a header that is no JSON", remedy="Name the right file."
+        ) from error
+    if not isinstance(header, dict):
+        raise FormatError(
+            str(path), expected="a safetensors header", got=type(header).__name__, remedy="Name the right file."
+        )
+    return header, length + 8

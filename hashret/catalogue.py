@@ -1,0 +1,80 @@
+"""Catalogue: what a person calls row i of a codes or index file, as JSON lines beside it. It ranks nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hashret.arrayfile import replace_file
+from hashret.errors import FileError, FormatError
+
+__all__ = ["Item", "catalogue_path", "read_catalogue", "write_catalogue"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row.
+
+    Attributes:
+        key: File name, caption id or row number; unique within its source.
+        path: Where its image lies, as given, or "".
+        text: Its text, or "".
+    """
+
+    key: str
+    path: str = ""
+    text: str = ""
+
+
+def catalogue_path(path: str | os.PathLike[str]) -> Path:
+    """The catalogue that belongs to a codes or index file.
+
+    Example:
+        >>> catalogue_path("codes.safetensors").name
+        'codes.safetensors.items.jsonl'
+    """
+    return Path(f"{os.fspath(path)}.items.jsonl")
+
+
+def write_catalogue(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
+    """Write the items of the codes or index file ``path``, one JSON object a line, atomically.
+
+    Raises:
+        FileError: The place cannot be written.
+    """
+    lines = "".join(
+        json.dumps({k: v for k, v in asdict(item).items() if v}, ensure_ascii=False) + "\n" for item in items
+    )
+    replace_file(catalogue_path(path), lines.encode("utf-8", "surrogateescape"))
+
+
+def read_catalogue(path: str | os.PathLike[str], rows: int) -> list[Item]:
+    """Read the items of the codes or index file ``path``, which has ``rows`` rows.
+
+    Raises:
+        FileError: There is no catalogue beside it.
+        FormatError: It has another number of rows, or a line that is no item.
+    """
+    place = catalogue_path(path)
+    try:
+        lines = place.read_bytes().decode("utf-8", "surrogateescape").split("\n")  # splitlines() would also split texts
+        items = [Item(**json.loads(line)) for line in lines if line]
+    except OSError as error:
+        raise FileError(
+            str(place),
+            expected="the catalogue that hashret encode wrote beside the codes",
+            got=error.strerror or str(error),
+            remedy="Move the two files together, or encode again.",
+        ) from error
+    except (json.JSONDecodeError, TypeError) as error:
+        raise FormatError(
+            str(place), expected="one item a line as JSON", got=str(error), remedy="Encode and index again."
+        ) from error
+    if len(items) != rows:
+        raise FormatError(
+            str(place), expected=f"{rows} items for {rows} codes", got=str(len(items)), remedy="Encode and index again."
+        )
+    return items

@@ -1,0 +1,194 @@
+"""quarantine: find what cannot be decoded before an hour of training meets it, and leave it out by name.
+
+Sets taken from the web hold missing, truncated and empty files, and captions of nothing but spaces. Each distinct image
+is decoded once; the bad ones are taken out of pairs, queries and galleries, and the ground truth is narrowed with them.
+Nothing is repaired or replaced, and what was left out is returned, since a smaller gallery makes a better figure.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashret.errors import DataError, ImageError
+from hashret.examples import Example, ImageSource, RetrievalDataset, Task, TextSource
+from hashret.images import open_image
+
+__all__ = ["Rejected", "check", "quarantine"]
+
+UNANSWERABLE = "all its right answers were rejected"
+BROKEN_SUBSET = "one of its candidates was rejected"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One item that was left out.
+
+    Attributes:
+        where: "train", "validation/i2t/queries", "test/t2i/gallery" and the like.
+        key: The key of its example.
+        reason: A few words, the same for the same cause.
+    """
+
+    where: str
+    key: str
+    reason: str
+
+
+def check(example: Example) -> str | None:
+    """Say in a few words why an example is of no use, or None if it is good.
+
+    Bad is an image that :func:`hashret.images.open_image` refuses, a text without a visible character or that is no
+    valid Unicode, and a feature vector that holds NaN or infinity.
+
+    Example:
+        >>> check(Example(text="a dog")), check(Example(text=" ", key="a.jpg#3"))
+        (None, 'an empty text')
+    """
+    reason = None if example.image is None else _check_image(example.image)
+    return reason if reason or example.text is None else _check_text(example.text)
+
+
+def quarantine(dataset: RetrievalDataset) -> tuple[RetrievalDataset, list[Rejected]]:
+    """Leave out what :func:`check` finds fault with.
+
+    A pair goes when either side is bad. A query also goes when all its right answers did, or when one of the candidates
+    it is judged among did: it could no longer be answered as it was meant.
+
+    Args:
+        dataset: Each distinct image of it is decoded once, in threads.
+
+    Returns:
+        The dataset without them (the same object if nothing is bad), and what was left out, each item once a place.
+
+    Raises:
+        DataError: Fewer than 2 training pairs are left, or a task without a query or a gallery item.
+    """
+    train, validation, test = list(dataset.train), _hold(dataset.validation), _hold(dataset.test)
+    pairs = (example for pair in train for example in (pair.query, pair.target))
+    tasks = (example for task in validation + test for side in (task.queries, task.gallery) for example in side)
+    gate = _Gate([*pairs, *tasks])
+    kept = [pair for pair in train if gate.passes("train", pair.query) and gate.passes("train", pair.target)]
+    validation = [_narrow(task, f"validation/{task.name}", gate) for task in validation]
+    test = [_narrow(task, f"test/{task.name}", gate) for task in test]
+    rejected = list(gate.rejected.values())
+    if not rejected:
+        return dataset, []
+    if len(kept) < 2 or not all(task.queries and task.gallery for task in validation + test):
+        raise gate.too_little(dataset.name, f"{len(kept)} training pairs")
+    places = Counter(item.where for item in rejected)
+    lost = f"quarantine: {len(train) - len(kept)} training pairs left out; items left out: "
+    note = lost + ", ".join(f"{where} {count}" for where, count in places.items())
+    rest = replace(dataset, train=kept, validation=tuple(validation), test=tuple(test), notes=(*dataset.notes, note))
+    return rest, rejected
+
+
+class _Gate:
+    """Knows which images are bad, and writes down who did not pass."""
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self.rejected: dict[tuple[str, Hashable], Rejected] = {}
+        images = {_identity(example.image): example.image for example in examples if example.image is not None}
+        with ThreadPoolExecutor() as pool:
+            self._images = dict(zip(images, pool.map(_check_image, images.values()), strict=True))
+
+    def passes(self, where: str, example: Example) -> bool:
+        reason = None if example.image is None else self._images[_identity(example.image)]
+        if reason is not None:
+            self._write(where, _identity(example.image), example, reason)
+        elif example.text is not None and (reason := _check_text(example.text)) is not None:
+            self.reject(where, example, reason)
+        return reason is None
+
+    def reject(self, where: str, example: Example, reason: str) -> None:
+        self._write(where, id(example), example, reason)
+
+    def _write(self, where: str, identity: Hashable, example: Example, reason: str) -> None:
+        self.rejected.setdefault((where, identity), Rejected(where, example.key, reason))
+
+    def too_little(self, name: str, left: str) -> DataError:
+        """The error for a dataset of which too little is left."""
+        causes = {
+            identity: item
+            for (_, identity), item in self.rejected.items()
+            if item.reason not in (UNANSWERABLE, BROKEN_SUBSET)
+        }
+        reason, times = Counter(item.reason for item in causes.values()).most_common(1)[0]
+        first = next(item.key for item in causes.values() if item.reason == reason)
+        return DataError(
+            f"dataset {name}", expected="at least 2 training pairs, and queries and a gallery in every task",
+            got=f"{left} and too few items after {len(causes)} were rejected",
+            remedy=f"Commonest reason: {reason} ({times} times, first {first!r}). Mend these, or check where they lie.",
+        )  # fmt: skip
+
+
+def _hold(tasks: Iterable[Task]) -> list[Task]:
+    """Tasks whose examples are held in lists: an example made anew at each access has no identity to remember."""
+    return [replace(task, queries=list(task.queries), gallery=list(task.gallery)) for task in tasks]
+
+
+def _narrow(task: Task, where: str, gate: _Gate) -> Task:
+    rows = np.flatnonzero([gate.passes(f"{where}/queries", example) for example in task.queries])
+    ids = np.flatnonzero([gate.passes(f"{where}/gallery", example) for example in task.gallery])
+    if len(rows) == len(task.queries) and len(ids) == len(task.gallery):
+        return task
+    candidates = task.candidates
+    if len(ids) < len(task.gallery):
+        number = np.full(len(task.gallery) + 1, -1)  # the last place is where the id -1 of padding looks
+        number[ids] = np.arange(len(ids))
+        left = task.relevance.restrict(np.arange(len(task.queries)), ids)
+        unanswerable = (task.relevance.totals() > 0) & (left.totals() == 0)
+        broken: NDArray[np.bool_] = np.zeros(len(task.queries), np.bool_)
+        if candidates is not None:
+            broken = np.any((candidates >= 0) & (number[candidates] < 0), axis=1)
+            candidates = number[candidates]
+        for row in rows[(unanswerable | broken)[rows]]:
+            reason = UNANSWERABLE if unanswerable[row] else BROKEN_SUBSET
+            gate.reject(f"{where}/queries", task.queries[int(row)], reason)
+        rows = rows[~(unanswerable | broken)[rows]]
+    return Task(
+        task.name,
+        [task.queries[int(row)] for row in rows],
+        [task.gallery[int(place)] for place in ids],
+        task.relevance.restrict(rows, ids),
+        None if candidates is None else candidates[rows],
+    )
+
+
+def _identity(image: ImageSource | None) -> Hashable:
+    return os.fspath(image) if isinstance(image, (str, os.PathLike)) else id(image)
+
+
+def _check_image(image: ImageSource) -> str | None:
+    if isinstance(image, np.ndarray) and image.ndim == 1:
+        return _check_vector(image)
+    try:
+        open_image(image)
+    except ImageError as error:
+        return error.got
+    return None
+
+
+def _check_text(text: TextSource) -> str | None:
+    if isinstance(text, np.ndarray):
+        return _check_vector(text)
+    if not any(letter.isprintable() and not letter.isspace() for letter in text):
+        return "an empty text"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "no valid Unicode"
+    return None
+
+
+def _check_vector(vector: NDArray[Any]) -> str | None:
+    if vector.dtype.kind not in "fiu":
+        return f"a vector of {vector.dtype}, not of numbers"
+    return None if np.isfinite(vector).all() else "NaN or infinity in its features"

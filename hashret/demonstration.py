@@ -1,0 +1,121 @@
+"""What ``hashret demo`` does: the whole way once, from a drawn dataset to pictures, by the public functions alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from hashret.catalogue import Item, write_catalogue
+from hashret.codes import Codes
+from hashret.errors import FileError
+from hashret.evaluation import precision_recall
+from hashret.examples import RetrievalDataset, Task
+from hashret.floors import random_codes, untrained
+from hashret.pipeline import Results, Say, evaluate_run, load_data, read_recipe, train
+from hashret.report import Answer, GridRow, precision_recall_curves, retrieval_grid, training_curves
+from hashret.retriever import Retriever
+from hashret.run import Run
+from hashret.search import HammingIndex
+
+__all__ = ["demonstrate"]
+
+SHOWN = 4
+ANSWERS = 6
+
+
+def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: Say) -> Results:
+    """Train on ``shapes``, encode, index, evaluate beside the floors, and draw pictures.
+
+    Args:
+        out: Folder to write: ``run/``, ``*.codes``, ``*.index``, ``hits.png``, ``curves.png``,
+            ``precision-recall.png``.
+        overrides: ``key=value`` changes of the demo's recipe.
+        say: Told in a line what happens.
+
+    Returns:
+        The scores on the test split.
+
+    Raises:
+        FileError: The folder holds something already, or cannot be written.
+    """
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise FileError(
+            str(out),
+            expected="a new or empty folder",
+            got="one with files",
+            remedy="Remove it, or choose another --out.",
+        )
+    begun = time.monotonic()
+    recipe = read_recipe(
+        yaml.safe_load(resources.files("hashret.cli").joinpath("demo.yaml").read_text("utf-8")), overrides
+    )
+    say("drawing the shapes dataset and training CRCGS on it")
+    retriever = train(recipe, out / "run", say=say)
+    say(f"trained in {time.monotonic() - begun:.0f} s; encoding, indexing and measuring")
+    results = evaluate_run(out / "run")
+    dataset = load_data(recipe, None, None, lambda line: None)
+    tasks = {task.name: task for task in dataset.test}
+    for task in tasks.values():
+        _index(retriever, task, out)
+    retrieval_grid(
+        [*_rows(retriever, tasks["t2i"], out), *_rows(retriever, tasks["i2t"], out)],
+        out / "hits.png",
+        title=f"Nearest by Hamming distance, {retriever.bits} bits",
+    )
+    training_curves(Run.open(out / "run").read_log(), out / "curves.png")
+    _precision_recall(retriever, dataset, recipe.evaluation.seed, out / "precision-recall.png")
+    say(f"the demo took {time.monotonic() - begun:.0f} s")
+    return results
+
+
+def _index(retriever: Retriever, task: Task, out: Path) -> None:
+    """Write the gallery's codes, and an index over them, each with its catalogue."""
+    codes = retriever.encode(task.gallery)
+    codes.save(out / f"{task.name}.codes")
+    index = HammingIndex(codes.bits)
+    index.add(codes)
+    index.save(out / f"{task.name}.index")
+    items = [Item(example.key, text=example.text if isinstance(example.text, str) else "") for example in task.gallery]
+    write_catalogue(out / f"{task.name}.codes", items)
+    write_catalogue(out / f"{task.name}.index", items)
+
+
+def _rows(retriever: Retriever, task: Task, out: Path) -> list[GridRow]:
+    """A few queries, evenly spaced, with their answers from the index on disk, right ones marked."""
+    index = HammingIndex.load(out / f"{task.name}.index", mmap=True)
+    numbers = np.linspace(0, len(task.queries) - 1, SHOWN + 2, dtype=np.int64)[1:-1]
+    hits = index.search(retriever.encode([task.queries[number] for number in numbers]), ANSWERS)
+    right = task.relevance.judge(numbers, hits.ids)
+    rows = []
+    for number, distances, ids, marks in zip(numbers, hits.distances, hits.ids, right, strict=True):
+        answers = []
+        for distance, item, mark in zip(distances, ids, marks, strict=True):
+            answer = task.gallery[item]
+            answers.append(
+                Answer(answer.image if answer.image is not None else answer.text, bool(mark), f"distance {distance}")
+            )
+        query = task.queries[number]
+        rows.append(GridRow(query.image if query.image is not None else query.text, answers))
+    return rows
+
+
+def _precision_recall(retriever: Retriever, dataset: RetrievalDataset, seed: int, path: Path) -> None:
+    """Precision and recall over the Hamming radius, of the trained codes and both floors, in both directions."""
+    encoders = {
+        "CRCGS": retriever.encode,
+        "untrained network": untrained(retriever, seed),
+        "random codes": random_codes(retriever.bits, seed),
+    }
+    curves = {}
+    for name, encode in encoders.items():
+        for task in dataset.test:
+            pair: tuple[Codes, Codes] = (encode(task.queries), encode(task.gallery))
+            curves[f"{name}, {task.name}"] = precision_recall(pair, task.relevance)
+    precision_recall_curves(curves, path, title=f"Precision and recall by Hamming radius, {retriever.bits} bits")

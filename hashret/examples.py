@@ -1,0 +1,141 @@
+"""The raw things: what is searched, what is trained on, what is asked.
+
+An image here is a path, a PIL image, a pixel array or a feature vector; nothing is decoded and nothing becomes a
+tensor. Splits are different values of a RetrievalDataset, so that a method cannot meet a test item by mistake. This
+file imports relevance (its neighbour in the first plan of the house) because a Task without its ground truth is no
+task.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hashret.errors import DataError, InputError
+from hashret.relevance import Relevance
+
+__all__ = ["Example", "ImageSource", "Pair", "RetrievalDataset", "Task", "TextSource"]
+
+ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any]
+TextSource = str | NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One raw item: an image, a text, or both (a composed query: reference image + modifying text).
+
+    Attributes:
+        image: A path, a PIL image, uint8 pixels (H, W, 3) or a float feature vector (D,); None if there is none.
+        text: A sentence or a float feature vector (D,); None if there is none.
+        key: What a person calls it: a file name, a caption id; shown in results.
+
+    Raises:
+        InputError: Neither image nor text.
+    """
+
+    image: ImageSource | None = None
+    text: TextSource | None = None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty example and name the nameless by their path or text."""
+        if self.image is None and self.text is None:
+            raise InputError(
+                "example", expected="an image, a text or both", got="neither", remedy="Leave empty items out."
+            )
+        if not self.key:
+            name = Path(self.image).name if isinstance(self.image, (str, os.PathLike)) else ""
+            object.__setattr__(self, "key", name or (self.text if isinstance(self.text, str) else ""))
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One training example: two examples that belong together.
+
+    Attributes:
+        query: Usually the image, or the composed query.
+        target: Usually the text, or the image a composed query asks for.
+        labels: Multi-hot uint8 (C,), or None where a dataset has no labels.
+        instance: Equal instance = the same thing pictured; the captions of one image share theirs.
+    """
+
+    query: Example
+    target: Example
+    labels: NDArray[np.uint8] | None = None
+    instance: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One evaluation: queries, the gallery they are asked of, and the right answers.
+
+    Attributes:
+        name: "i2t", "t2i", "composed/dress", ...
+        queries: Q examples.
+        gallery: N examples; their position is their id.
+        relevance: Which gallery ids answer which query.
+        candidates: int64 (Q, c), the only ids a query may be answered with (CIRR's subsets), or None for all.
+
+    Raises:
+        DataError: The relevance is for other numbers of queries or gallery items.
+    """
+
+    name: str
+    queries: Sequence[Example]
+    gallery: Sequence[Example]
+    relevance: Relevance
+    candidates: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the relevance fits."""
+        have, judged = (len(self.queries), len(self.gallery)), (self.relevance.queries, self.relevance.gallery)
+        if have != judged:
+            raise DataError(
+                f"task {self.name}", expected=f"relevance for {have[0]} queries and {have[1]} gallery items",
+                got=f"{judged[0]} and {judged[1]}", remedy="Make the relevance from the same lists.",
+            )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalDataset:
+    """Training pairs, validation tasks and test tasks; three values that share no query.
+
+    Attributes:
+        name: The dataset and its protocol, as printed with every result.
+        train: Training pairs.
+        validation: Tasks on which epochs and options are chosen.
+        test: Tasks that are reported.
+        classes: Names of the labels, in column order; empty where there are none.
+        notes: What a reader of a result must know, a sentence each (sizes, seeds, whose labels).
+
+    Raises:
+        DataError: No training pair, or a label row whose width is not the number of classes.
+    """
+
+    name: str
+    train: Sequence[Pair]
+    validation: Sequence[Task] = ()
+    test: Sequence[Task] = ()
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Check sizes and label widths."""
+        if len(self.train) < 2:
+            raise DataError(
+                f"dataset {self.name}", expected="at least 2 training pairs", got=str(len(self.train)),
+                remedy="Contrast needs something to differ from: add pairs, or check the path and the split.",
+            )  # fmt: skip
+        for row, pair in enumerate(self.train):
+            if pair.labels is not None and pair.labels.shape != (len(self.classes),):
+                raise DataError(
+                    f"labels of training pair {row} ({pair.query.key})", expected=f"({len(self.classes)},)",
+                    got=str(pair.labels.shape), remedy="Use one list of classes for the whole dataset.",
+                )  # fmt: skip

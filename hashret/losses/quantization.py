@@ -1,0 +1,37 @@
+"""What a hash layer owes its codes: few bits lost to the sign, and the structure of the features it was given."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["quantization", "structure"]
+
+
+def quantization(relaxed: Tensor) -> Tensor:
+    """Mean squared distance of relaxed codes from their signs: mean_i ||h_i - sign(h_i)||^2 (CRCGS stage C, term 3).
+
+    Args:
+        relaxed: (B, bits) in (-1, 1).
+
+    Returns:
+        A scalar, in [0, bits]; the sign is a constant to the gradient.
+    """
+    return (relaxed - relaxed.detach().sign()).square().sum(1).mean()
+
+
+def structure(features: Tensor, relaxed: Tensor) -> Tensor:
+    """Difference between the cosines of features and of their codes.
+
+    mean_i sum_j (cos(c_i, c_j)/2 - cos(h_i, h_j)/2)^2 (CRCGS stage C, term 1).
+
+    Args:
+        features: c (B, D).
+        relaxed: h (B, bits), the codes of the same items.
+
+    Returns:
+        A scalar, in [0, B].
+    """
+    wanted = functional.normalize(features, dim=1) @ functional.normalize(features, dim=1).T
+    have = functional.normalize(relaxed, dim=1) @ functional.normalize(relaxed, dim=1).T
+    return ((wanted - have) / 2).square().sum(1).mean()

@@ -1,0 +1,8 @@
+"""METHODS: one paper, one file."""
+
+from hashret.methods.crcgs import CRCGS
+from hashret.methods.method import Batch, Method, Stage, StageSettings, Turn
+
+__all__ = ["METHODS", "Batch", "Method", "Stage", "StageSettings", "Turn"]
+
+METHODS: dict[str, type[Method]] = {"crcgs": CRCGS}

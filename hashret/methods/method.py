@@ -1,0 +1,235 @@
+"""What a method is: a network that says in which stages and turns it learns, and what it loses in each.
+
+The loop that trains it, the evaluation that measures it and the retriever that serves it know only this file. A method
+reads tensors, never files, labels of a test split or the loop's state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashret.errors import InputError
+from hashret.models.features import Encoder, Inputs
+
+__all__ = ["Batch", "Method", "Stage", "StageSettings", "Turn"]
+
+Side = Literal["query", "target"]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """How one stage is trained; a method's defaults are its paper's, a recipe overrides them key by key.
+
+    Attributes:
+        epochs: Passes over the training pairs, >= 0; with 0 the stage is left out.
+        batch_size: Pairs a step, >= 2.
+        lr: Learning rate of Adam.
+        encoder_lr: Learning rate of the encoders where they are trained; None = ``lr``.
+        betas: Adam's decay rates.
+        weight_decay: Decoupled weight decay (AdamW); 0 is plain Adam.
+        schedule: ``constant``, ``cosine`` (to 0 over the stage) or ``plateau`` (factor 1/2 after 5 epochs without a
+            better validation score or, in stages that have none, a better training loss; not below 1e-6).
+        warmup: Steps over which the learning rate rises linearly from 0.
+        clip: Largest gradient norm of a turn; 0 = no clipping.
+        patience: Epochs without a better validation score after which the stage ends; 0 = never.
+    """
+
+    epochs: int
+    batch_size: int = 80
+    lr: float = 1e-4
+    encoder_lr: float | None = None
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup: int = 0
+    clip: float = 0.0
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One optimiser's turn within a step; ``repeat`` times before the next turn."""
+
+    name: str
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training with its own parameters, data and measure.
+
+    Attributes:
+        name: As in the recipe's ``stages`` and the log.
+        turns: What happens, in order, on every batch.
+        reads: The sides of a pair whose raw inputs the stage needs; the others are not even decoded.
+        keeps: The sides of which :meth:`Method.fixed` keeps features of the stages before.
+        measure: What the validation score ranks by after each epoch; ``none`` keeps the last epoch.
+    """
+
+    name: str
+    turns: tuple[Turn, ...]
+    reads: tuple[Side, ...] = ("query", "target")
+    keeps: tuple[Side, ...] = ()
+    measure: Literal["none", "embedding", "codes"] = "none"
+
+
+@dataclass
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        query: Inputs of B queries (usually images), or None where the stage does not read them.
+        target: Inputs of B targets (usually texts), or None.
+        labels: Multi-hot float32 (B, C), or None where the dataset has no labels.
+        instance: int64 (B,).
+        query_fixed: What :meth:`Method.fixed` gave for these queries, (B, D), or None.
+        target_fixed: The same of the targets.
+        items: Number of distinct training instances.
+        steps: Steps of an epoch.
+        scratch: What the turns of this step share, such as a forward pass; empty when a step begins. Only the last
+            turn may send a gradient through it.
+    """
+
+    query: Inputs | None
+    target: Inputs | None
+    labels: Tensor | None
+    instance: Tensor
+    query_fixed: Tensor | None = None
+    target_fixed: Tensor | None = None
+    items: int = 0
+    steps: int = 0
+    scratch: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.instance)
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device, with an empty scratch."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            query=self.query.to(device) if self.query else None,
+            target=self.target.to(device) if self.target else None,
+            labels=move(self.labels),
+            instance=self.instance.to(device),
+            query_fixed=move(self.query_fixed),
+            target_fixed=move(self.target_fixed),
+            scratch={},
+        )
+
+
+class Method(nn.Module, ABC):
+    """A trainable retrieval method.
+
+    Class attributes:
+        stages: In training order.
+        settings: Default :class:`StageSettings` by stage name: the paper's.
+        options: The dataclass of the method's own options, all with defaults; a recipe's ``method:`` section.
+        presets: Named sets of options and stage settings, such as a paper's values for one dataset, in the form of a
+            recipe: ``{"options": {...}, "stages": {...}}``.
+
+    Args:
+        image: Image encoder.
+        text: Text encoder.
+        classes: Number of labels of the dataset, 0 where it has none.
+        words: Width of what stands for a text where texts are generated: the bag of words, or the text vectors
+            themselves.
+        words_nonnegative: Whether those are never negative.
+        options: An instance of the class's ``options``.
+
+    Attributes:
+        bits: Width of a code.
+        arguments: ``classes``, ``words`` and ``words_nonnegative``, so that a saved model can be built again.
+    """
+
+    stages: ClassVar[tuple[Stage, ...]]
+    settings: ClassVar[Mapping[str, StageSettings]]
+    options: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(
+        self,
+        image: Encoder,
+        text: Encoder,
+        *,
+        classes: int,
+        words: int,
+        options: Any,
+        words_nonnegative: bool = True,
+    ) -> None:
+        """Hold the encoders and what the method was built with."""
+        super().__init__()
+        self.image, self.text = image, text
+        self.o = options
+        self.bits: int = options.bits
+        self.arguments = {"classes": classes, "words": words, "words_nonnegative": words_nonnegative}
+
+    @abstractmethod
+    def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
+        """The parameters a turn owns, in the groups "heads" and "encoders"; only these move in it."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
+        """The weighted terms of a turn's objective by name; their sum is minimised."""
+
+    @abstractmethod
+    def embed(self, inputs: Inputs) -> Tensor:
+        """Continuous features (B, dim), compared by cosine."""
+
+    @abstractmethod
+    def relaxed(self, inputs: Inputs) -> Tensor:
+        """Relaxed codes (B, bits) in (-1, 1); their signs are the code."""
+
+    def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
+        """What a stage keeps of one side of each training pair from the stages before it, (B, D).
+
+        Computed once for the sides in ``stage.keeps``, before the stage begins, without gradient and in evaluation
+        mode.
+        """
+        raise AssertionError(f"{type(self).__name__} keeps nothing for stage {stage.name}")
+
+    def score(self, query: Inputs, target: Inputs) -> Tensor:
+        """Scores (B,) of B queries against one target each, for a second look; here the cosine of the embeddings."""
+        return functional.cosine_similarity(self.embed(query), self.embed(target), dim=1)
+
+    def forward(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
+        """The same as :meth:`losses`; wrappers for several processes call a module, not a method of it."""
+        return self.losses(batch, stage, turn)
+
+    def prepare(self, stage: Stage) -> None:
+        """Make a stage's own parameters trainable and everything else still: no gradient, no dropout."""
+        own = {id(p) for turn in stage.turns for group in self.parameters_of(stage, turn).values() for p in group}
+        for parameter in self.parameters():
+            parameter.requires_grad_(id(parameter) in own)
+        self.train()
+        for module in self.modules():
+            still = [not parameter.requires_grad for parameter in module.parameters()]
+            if still and all(still):
+                module.eval()
+
+
+def one_modality(inputs: Inputs, name: str) -> Literal["image", "text"]:
+    """Which modality the inputs are of, for methods that know no composed queries.
+
+    Raises:
+        InputError: They hold both an image and a text.
+    """
+    if inputs.image is not None and inputs.text is not None:
+        raise InputError(
+            "inputs",
+            expected=f"an image or a text: {name} has no composed queries",
+            got="both",
+            remedy="Use a method for composed queries, or leave one out.",
+        )
+    return "image" if inputs.image is not None else "text"

@@ -1,0 +1,400 @@
+"""Encoders of images: a small network to train from scratch, any transformers checkpoint, any torchvision classifier.
+
+An encoder holds the network and says, in ``preprocess``, how pixels must be prepared; the processor does it. How a
+transformers checkpoint is opened and rebuilt stands here too, for texts as for images. Nothing here hashes or
+normalises features.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from hashret.errors import FileError, FormatError, InputError
+from hashret.models.features import Encoder, Features, Side, evaluating
+from hashret.models.processor import CheckpointPixels, Pixels, preprocess_from_config
+
+__all__ = ["SmallCNN", "TorchvisionImage", "TransformersImage", "transformers_image"]
+
+
+class SmallCNN(Encoder):
+    """Four convolutions, each halving the picture: enough for drawn shapes, fast on a laptop.
+
+    The pooled features are the mean of each channel's average and maximum over the picture, so that small things count.
+
+    Args:
+        size: Side of the input in pixels, at least 16.
+        width: Channels of the first convolution; the next two have 2 and 4 times as many.
+        dimension: Channels of the last one: width of the features.
+
+    Raises:
+        InputError: ``size`` is below 16.
+
+    Example:
+        >>> encoder = SmallCNN(size=32, width=8, dimension=24)
+        >>> features = encoder(torch.zeros(2, 3, 32, 32))
+        >>> features.pooled.shape, features.tokens.shape
+        (torch.Size([2, 24]), torch.Size([2, 4, 24]))
+    """
+
+    nonnegative = True
+
+    def __init__(self, *, size: int = 64, width: int = 32, dimension: int = 256) -> None:
+        """Build the layers."""
+        super().__init__()
+        if size < 16:
+            raise InputError("size", expected=">= 16", got=str(size), remedy="Four halvings need 16 pixels.")
+        self.options = {"size": size, "width": width, "dimension": dimension}
+        self.dimension = self.token_dimension = dimension
+        self.preprocess = Pixels(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+        layers: list[nn.Module] = []
+        channels = 3
+        for after in (width, 2 * width, 4 * width, dimension):
+            layers += [nn.Conv2d(channels, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            channels = after
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+    def encode(self, x: Tensor, mask: Tensor | None) -> Features:
+        """Pixels float (B, 3, size, size) to features."""
+        if x.ndim != 4:
+            raise self.refuse(x, "pixels float (B, 3, H, W)")
+        tokens = self.layers(x).flatten(2).transpose(1, 2)
+        return Features((tokens.mean(1) + tokens.amax(1)) / 2, tokens)
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"encoder": "SmallCNN", **self.options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SmallCNN:
+        """Build it from :meth:`config`."""
+        return cls(size=config["size"], width=config["width"], dimension=config["dimension"])
+
+
+# Checkpoints of two towers are opened one tower at a time: (image class, text class).
+_TOWERS = {
+    "clip": ("CLIPVisionModelWithProjection", "CLIPTextModelWithProjection"),
+    "siglip": ("SiglipVisionModel", "SiglipTextModel"),
+}
+_ENDS_IN_RELU = {"mobilenet_v1", "mobilenet_v2", "regnet", "resnet"}
+
+
+def open_checkpoint(checkpoint: str, side: Side) -> nn.Module:
+    """Open one side of a transformers checkpoint in float32.
+
+    A pooling layer the checkpoint has no weights for is taken out: random weights would spoil the features, and differ
+    each time.
+
+    Args:
+        checkpoint: A folder, or a name on the Hugging Face hub.
+        side: Which tower to take of CLIP and SigLIP.
+
+    Raises:
+        FileError: There is no such checkpoint, or its files cannot be read.
+        InputError: A kind of model this side cannot be taken from.
+        FormatError: Weights are missing.
+    """
+    import transformers
+
+    try:
+        with _quiet():
+            config = transformers.AutoConfig.from_pretrained(checkpoint)
+            kind = _class_of(config, side, checkpoint)
+            # On a GPU, other kinds of attention choose their kernel by whether a text is padded, and round differently.
+            attention = {"attn_implementation": "eager"} if side == "text" else {}
+            model, report = kind.from_pretrained(checkpoint, output_loading_info=True, **attention)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise FileError(
+            f"checkpoint {checkpoint}", expected="a transformers checkpoint", got=str(error).split("\n")[0],
+            remedy="Give the folder that holds its config.json, or a hub name while online.",
+        ) from error  # fmt: skip
+    missing = {key for key in report["missing_keys"] if "pooler" not in key.split(".")}
+    if missing:
+        raise FormatError(
+            f"checkpoint {checkpoint}", expected=f"all weights of {type(model).__name__}",
+            got=f"{len(missing)} missing, such as {min(missing)}", remedy="Take a whole checkpoint of this model.",
+        )  # fmt: skip
+    if len(report["missing_keys"]) > len(missing):
+        model.pooler = None
+    whole: nn.Module = model.float()
+    return whole
+
+
+def _class_of(config: Any, side: Side, checkpoint: str) -> Any:
+    """The transformers class that holds one side of a checkpoint."""
+    import transformers
+
+    stored = (config.architectures or [""])[0]
+    if config.model_type in _TOWERS:
+        return getattr(transformers, _TOWERS[config.model_type][side == "text"])
+    if stored in {name for names in _TOWERS.values() for name in names}:
+        return getattr(transformers, stored)
+    model = transformers.MODEL_MAPPING.get(type(config), None)
+    model = model[0] if isinstance(model, tuple) else model
+    if model is None or hasattr(model, "get_image_features") or getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"checkpoint {checkpoint}", expected=f"an encoder of {side}s, CLIP or SigLIP",
+            got=f"a {config.model_type} model",
+            remedy="Choose another checkpoint, or extract vectors yourself and use the encoder 'vector'.",
+        )  # fmt: skip
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and listing the other tower's weights."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """What rebuilds a transformers model: its class, its config and whether it pools."""
+    config: Any = model.config
+    settings = json.loads(json.dumps(config.to_dict(), default=str))
+    return {"class": type(model).__name__, "model": settings, "pooler": getattr(model, "pooler", "") is not None}
+
+
+def rebuild_model(config: dict[str, Any], *, attention: str | None) -> nn.Module:
+    """Build the transformers model of :func:`describe_model` with random weights, in float32.
+
+    Raises:
+        FormatError: This version of transformers has no such model.
+    """
+    import transformers
+
+    kind: Any = getattr(transformers, config["class"], object)
+    if transformers.PreTrainedModel not in inspect.getmro(kind):
+        raise FormatError(
+            "encoder", expected="a model of this transformers version", got=config["class"],
+            remedy="Install the transformers version the run was made with.",
+        )  # fmt: skip
+    how = {} if attention is None else {"attn_implementation": attention}
+    settings = kind.config_class.from_dict(config["model"])
+    model = kind._from_config(settings, **how)
+    if not config["pooler"]:
+        model.pooler = None
+    whole: nn.Module = model.float()
+    return whole
+
+
+class TransformersImage(Encoder):
+    """The image side of a transformers model: CLIP, SigLIP, ViT, DINOv2, MobileNetV2, ResNet and others.
+
+    Pooled features are what the model was made to be used by: the projected embedding, its pooler's output, or the
+    first token. Tokens are its last hidden states; feature maps are flattened row by row.
+
+    Args:
+        model: From :func:`open_checkpoint` or :func:`rebuild_model`.
+        preprocess: The checkpoint's own.
+        pretrained: Whether the weights come from a checkpoint.
+    """
+
+    def __init__(self, model: nn.Module, preprocess: CheckpointPixels, *, pretrained: bool) -> None:
+        """Hold the model and find out its widths by encoding a black image."""
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)
+        self.preprocess, self.pretrained = preprocess, pretrained
+        kind: Any = model.config
+        self.nonnegative = kind.model_type in _ENDS_IN_RELU and getattr(kind, "hidden_act", "relu") in ("relu", "relu6")
+        with evaluating(self):
+            found = self.encode(preprocess(Image.new("RGB", (256, 256)))[None], None)
+        self.dimension = found.pooled.shape[1]
+        self.token_dimension = 0 if found.tokens is None else found.tokens.shape[2]
+
+    def encode(self, x: Tensor, mask: Tensor | None) -> Features:
+        """Pixels float (B, 3, H, W) to features."""
+        if x.ndim != 4:
+            raise self.refuse(x, "pixels float (B, 3, H, W)")
+        output = self.model(pixel_values=x)
+        states: Tensor = output.last_hidden_state
+        tokens = states.flatten(2).transpose(1, 2) if states.ndim == 4 else states
+        pooled = getattr(output, "image_embeds", None)
+        if pooled is None:
+            pooled = getattr(output, "pooler_output", None)
+        if pooled is None:
+            pooled = tokens[:, 0] if states.ndim == 3 else tokens.mean(1)
+        return Features(pooled.flatten(1), tokens)
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        assert self.preprocess is not None
+        about = {"encoder": "TransformersImage", "preprocess": self.preprocess.config(), "pretrained": self.pretrained}
+        return {**about, **describe_model(self.model)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TransformersImage:
+        """Build it from :meth:`config`."""
+        preprocess = preprocess_from_config(config["preprocess"])
+        assert isinstance(preprocess, CheckpointPixels)
+        return cls(rebuild_model(config, attention=None), preprocess, pretrained=config["pretrained"])
+
+
+def transformers_image(*, checkpoint: str) -> TransformersImage:
+    """Encode images with a transformers checkpoint, in float32.
+
+    Args:
+        checkpoint: A folder, or a name on the Hugging Face hub, with an image processor.
+
+    Raises:
+        FileError: There is no such checkpoint, or it has no image processor.
+        InputError: A kind of model that images cannot be encoded with.
+    """
+    import transformers
+
+    model = open_checkpoint(checkpoint, "image")
+    # torch's resizing starts threads for every image, which stall each other in busy worker processes; PIL's does not.
+    with_pil = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
+    try:
+        with _quiet():
+            processor = transformers.AutoImageProcessor.from_pretrained(checkpoint, **with_pil)
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"checkpoint {checkpoint}", expected="an image processor (preprocessor_config.json)",
+            got=str(error).split("\n")[0], remedy="Take a checkpoint of an image model with all its files.",
+        ) from error  # fmt: skip
+    settings = {**processor.to_dict(), "image_processor_type": type(processor).__name__}
+    settings = json.loads(json.dumps(settings, default=str))
+    return TransformersImage(model, CheckpointPixels(settings), pretrained=True)
+
+
+_HEADS = ("fc", "classifier", "heads", "head")
+_RELU_BEFORE_HEAD = ("alexnet", "densenet", "mobilenet_v2", "regnet", "resne", "shufflenet", "vgg", "wide_resnet")
+
+
+class TorchvisionImage(Encoder):
+    """A torchvision classifier without its last linear layer (and without a dropout that then ends it).
+
+    VGG and AlexNet keep their first two fully connected layers and give 4,096 features, as hashing papers use them;
+    ResNets, MobileNets, ViTs and others give what their pooling gives. There are no tokens.
+
+    Args:
+        architecture: A name torchvision knows, such as "vgg19_bn" or "resnet50".
+        weights: None for random ones, "DEFAULT" for torchvision's download, or the path of a state dict (.pth,
+            .safetensors); a classifier for other classes may be in it.
+        size: Side of the input in pixels, cut from the middle of the image made 8/7 as large.
+
+    Raises:
+        InputError: The architecture is unknown, has no head that can be taken off, or does not take this size.
+        FileError: The weights cannot be read.
+        FormatError: They are another network's.
+    """
+
+    def __init__(self, *, architecture: str = "vgg19_bn", weights: str | None = None, size: int = 224) -> None:
+        """Build the network, load the weights and take the head off."""
+        super().__init__()
+        model = _classifier(architecture, "DEFAULT" if weights == "DEFAULT" else None)
+        _take_head_off(model, architecture)
+        if weights not in (None, "DEFAULT"):
+            _load_state(model, Path(weights), architecture)
+        self.options = {"architecture": architecture, "size": size}
+        self.model = model.to(memory_format=torch.channels_last)
+        self.preprocess = Pixels(size, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), shorter=round(size * 8 / 7))
+        self.pretrained, self.nonnegative = weights is not None, architecture.startswith(_RELU_BEFORE_HEAD)
+        blank = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
+        try:
+            with evaluating(self):
+                self.dimension = self.encode(blank, None).pooled.shape[1]
+        except (AssertionError, RuntimeError) as error:
+            raise InputError(
+                "size", expected=f"one that {architecture} takes", got=str(size), remedy="224 always fits."
+            ) from error
+
+    def encode(self, x: Tensor, mask: Tensor | None) -> Features:
+        """Pixels float (B, 3, size, size) to features."""
+        if x.ndim != 4:
+            raise self.refuse(x, "pixels float (B, 3, H, W)")
+        return Features(self.model(x).flatten(1))
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"encoder": "TorchvisionImage", **self.options, "pretrained": self.pretrained}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TorchvisionImage:
+        """Build it from :meth:`config`."""
+        encoder = cls(architecture=config["architecture"], size=config["size"])
+        encoder.pretrained = config["pretrained"]
+        return encoder
+
+
+def _classifier(architecture: str, weights: str | None) -> nn.Module:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if architecture not in known:
+        close = difflib.get_close_matches(architecture, known, n=4) or [
+            "vgg19_bn",
+            "resnet50",
+            "mobilenet_v3_large",
+            "vit_b_16",
+        ]
+        raise InputError(
+            "architecture",
+            expected="a torchvision classifier",
+            got=repr(architecture),
+            remedy=f"Did you mean {', '.join(close)}?",
+        )
+    model: nn.Module = models.get_model(architecture, weights=weights)
+    return model
+
+
+def _take_head_off(model: nn.Module, architecture: str) -> None:
+    """Replace the last linear layer by nothing, in place."""
+    name = next((name for name in _HEADS if hasattr(model, name)), "")
+    head = getattr(model, name, None)
+    layers = list(head) if isinstance(head, nn.Sequential) else [head]
+    if not isinstance(layers[-1], nn.Linear):
+        raise InputError(
+            "architecture", expected="a network that ends in a linear classifier", got=architecture,
+            remedy="Choose another, such as vgg19_bn, resnet50 or vit_b_16.",
+        )  # fmt: skip
+    layers = layers[:-1]
+    while layers and isinstance(layers[-1], nn.Dropout):
+        layers = layers[:-1]
+    setattr(model, name, nn.Sequential(*[layer for layer in layers if layer is not None]))
+
+
+def _load_state(model: nn.Module, path: Path, architecture: str) -> None:
+    """Load a state dict file into a network without its head."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        report = model.load_state_dict(state, strict=False)
+    except OSError as error:
+        raise FileError(
+            f"weights {path}", expected="a state dict", got=error.strerror or str(error), remedy="Check the path."
+        ) from error
+    except Exception as error:  # damaged pickles and foreign tensors fail in many ways
+        raise FormatError(
+            f"weights {path}", expected=f"a state dict of {architecture}", got=str(error).split("\n")[0],
+            remedy="Give the file torchvision's model.state_dict() was saved to.",
+        ) from error  # fmt: skip
+    if report.missing_keys:
+        raise FormatError(
+            f"weights {path}", expected=f"a state dict of {architecture}", got=f"none for {report.missing_keys[0]}",
+            remedy="Name the architecture the weights belong to.",
+        )  # fmt: skip

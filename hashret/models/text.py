@@ -1,0 +1,203 @@
+"""Encoders of texts: a small transformer to train from scratch, and any transformers checkpoint.
+
+Bags of words have a file of their own. How texts become token ids is the encoder's ``transform``, which the processor
+runs and saves; nothing here splits a text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hashret.errors import FileError, InputError
+from hashret.models.bag_of_words import Vocabulary, WordNumbers, check_size
+from hashret.models.features import Encoder, Features, evaluating
+from hashret.models.image import describe_model, open_checkpoint, rebuild_model
+from hashret.models.processor import Tokens
+
+__all__ = ["SmallTransformer", "TransformersText", "small_transformer", "transformers_text"]
+
+Pooling = Literal["mean", "cls", "model"]
+
+
+class SmallTransformer(Encoder):
+    """A transformer over word numbers, trained from scratch; the mean of its outputs is the text's vector.
+
+    Args:
+        words: Words of the vocabulary; two more numbers stand for filling and for unknown words.
+        dimension: Width of the features, a multiple of ``heads``.
+        layers: Transformer layers, normalised before attention.
+        heads: Attention heads.
+        length: Words a text may have.
+
+    Raises:
+        InputError: ``heads`` does not divide ``dimension``.
+    """
+
+    def __init__(self, words: int, *, dimension: int, layers: int, heads: int, length: int) -> None:
+        """Build the layers."""
+        super().__init__()
+        if dimension % heads:
+            raise InputError(
+                "dimension",
+                expected=f"a multiple of {heads} heads",
+                got=str(dimension),
+                remedy="Change either of them.",
+            )
+        self.options = {"words": words, "dimension": dimension, "layers": layers, "heads": heads, "length": length}
+        self.dimension = self.token_dimension = dimension
+        self.words = nn.Embedding(words + 2, dimension, padding_idx=0)
+        self.places = nn.Parameter(torch.randn(length, dimension) * 0.02)
+        nn.init.normal_(self.words.weight, std=0.02)
+        layer = nn.TransformerEncoderLayer(
+            dimension, heads, 4 * dimension, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(dimension), enable_nested_tensor=False)
+
+    def encode(self, x: Tensor, mask: Tensor | None) -> Features:
+        """Word numbers int64 (B, T) and their mask to features."""
+        if x.ndim != 2 or x.is_floating_point() or mask is None:
+            raise self.refuse(x, "word numbers int64 (B, T) with their mask")
+        tokens = self.layers(self.words(x) + self.places[: x.shape[1]], src_key_padding_mask=~mask)
+        return Features(masked_mean(tokens, mask), tokens, mask)
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"encoder": "SmallTransformer", **self.options}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SmallTransformer:
+        """Build it from :meth:`config`."""
+        return cls(**{key: value for key, value in config.items() if key != "encoder"})
+
+
+class TransformersText(Encoder):
+    """The text side of a transformers model: CLIP, SigLIP, BERT, MiniLM and others.
+
+    Args:
+        model: From :func:`~hashret.models.image.open_checkpoint`.
+        pooling: ``mean`` of the tokens, the first token (``cls``), or what the ``model`` itself gives: CLIP's and
+            SigLIP's embedding, a pooler's output.
+        pretrained: Whether the weights come from a checkpoint.
+
+    Raises:
+        InputError: ``pooling`` is ``model``, and it has no pooling of its own.
+    """
+
+    def __init__(self, model: nn.Module, pooling: Pooling, *, pretrained: bool) -> None:
+        """Hold the model and find out its widths by encoding one token."""
+        super().__init__()
+        self.model, self.pooling, self.pretrained = model, pooling, pretrained
+        if pooling != "model" and getattr(model, "pooler", None) is not None:
+            model.pooler = None  # type: ignore[assignment]
+        with evaluating(self):
+            found = self.encode(torch.ones(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.bool))
+        assert found.tokens is not None
+        self.dimension, self.token_dimension = found.pooled.shape[1], found.tokens.shape[2]
+
+    def encode(self, x: Tensor, mask: Tensor | None) -> Features:
+        """Token ids int64 (B, T) and their mask to features."""
+        if x.ndim != 2 or x.is_floating_point() or mask is None:
+            raise self.refuse(x, "token ids int64 (B, T) with their mask")
+        output = self.model(input_ids=x, attention_mask=mask.long())
+        tokens: Tensor = output.last_hidden_state
+        if self.pooling == "mean":
+            return Features(masked_mean(tokens, mask), tokens, mask)
+        if self.pooling == "cls":
+            return Features(tokens[:, 0], tokens, mask)
+        pooled = getattr(output, "text_embeds", None)
+        pooled = getattr(output, "pooler_output", None) if pooled is None else pooled
+        if pooled is None:
+            raise InputError(
+                "pooling", expected="mean or cls", got="model, and this checkpoint has no pooling of its own",
+                remedy="Set text.pooling to mean.",
+            )  # fmt: skip
+        return Features(pooled, tokens, mask)
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        about = {"encoder": "TransformersText", "pooling": self.pooling, "pretrained": self.pretrained}
+        return {**about, **describe_model(self.model)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TransformersText:
+        """Build it from :meth:`config`."""
+        return cls(rebuild_model(config, attention="eager"), config["pooling"], pretrained=config["pretrained"])
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the tokens that are some, (B, D); zeros where there are none."""
+    weights = mask.unsqueeze(2).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def small_transformer(
+    vocabulary: Vocabulary,
+    /,
+    *,
+    size: int = 2000,
+    stop_words: bool = False,
+    dimension: int = 256,
+    layers: int = 2,
+    heads: int = 4,
+    length: int = 32,
+) -> SmallTransformer:
+    """Read word numbers with a small transformer.
+
+    Args:
+        vocabulary: Fitted by :func:`fit_vocabulary` to the training texts.
+        size: Words the vocabulary is fitted to, at most.
+        stop_words: Whether it leaves English stop words out.
+        dimension: Width of the features.
+        layers: Transformer layers.
+        heads: Attention heads.
+        length: Words read of a text.
+
+    Raises:
+        InputError: The vocabulary has more than ``size`` words, or ``heads`` does not divide ``dimension``.
+    """
+    check_size(vocabulary, size)
+    encoder = SmallTransformer(len(vocabulary), dimension=dimension, layers=layers, heads=heads, length=length)
+    encoder.transform = WordNumbers(vocabulary, length)
+    return encoder
+
+
+def transformers_text(
+    *, checkpoint: str, pooling: Literal["auto", "mean", "cls", "model"] = "auto", length: int = 64
+) -> TransformersText:
+    """Encode texts with a transformers checkpoint, in float32.
+
+    Args:
+        checkpoint: A folder, or a name on the Hugging Face hub, with a tokenizer.
+        pooling: See :class:`TransformersText`; ``auto`` is ``model`` for CLIP and SigLIP and ``mean`` for others.
+        length: Tokens read of a text, at most what the model takes; SigLIP always reads as many as it was trained with.
+
+    Raises:
+        FileError: There is no such checkpoint, or it has no tokenizer.
+        InputError: A kind of model that texts cannot be encoded with, or no pooling of its own where that is asked for.
+    """
+    from transformers import AutoTokenizer
+
+    model: Any = open_checkpoint(checkpoint, "text")
+    try:
+        tokenizer, reason = AutoTokenizer.from_pretrained(checkpoint), ""
+    except (OSError, ValueError) as error:
+        tokenizer, reason = (), str(error).split("\n")[0]
+    if 2 * len(tokenizer) < model.config.vocab_size:  # without its files transformers may make an empty one
+        raise FileError(
+            f"checkpoint {checkpoint}", expected=f"a tokenizer of about {model.config.vocab_size} tokens",
+            got=reason or f"one of {len(tokenizer)}", remedy="Take a checkpoint of a text model with all its files.",
+        )  # fmt: skip
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    places = getattr(model.config, "max_position_embeddings", length)
+    full = model.config.model_type.startswith("siglip")
+    own = full or model.config.model_type.startswith("clip")
+    if pooling == "auto":
+        pooling = "model" if own else "mean"
+    encoder = TransformersText(model, pooling, pretrained=True)
+    length = places if full else min(length, places, tokenizer.model_max_length)
+    encoder.transform = Tokens(tokenizer, length, full)
+    return encoder

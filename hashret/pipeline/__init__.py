@@ -1,0 +1,22 @@
+"""The one place where both wings meet: recipe -> data -> method -> codes -> index -> hits -> scores.
+
+Everything a command does is a function here, so that a script can do it too. Nothing is printed; what a person should
+hear goes to ``say``.
+"""
+
+from hashret.pipeline.evaluate import Results, evaluate_run
+from hashret.pipeline.files import Found, encode, index, search
+from hashret.pipeline.train import Say, load_data, read_recipe, train
+
+__all__ = [
+    "Found",
+    "Results",
+    "Say",
+    "encode",
+    "evaluate_run",
+    "index",
+    "load_data",
+    "read_recipe",
+    "search",
+    "train",
+]

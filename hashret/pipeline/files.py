@@ -1,0 +1,159 @@
+"""One's own data: a source of images or texts -> codes file -> index file -> answers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hashret.arrayfile import replace_file
+from hashret.catalogue import Item, read_catalogue, write_catalogue
+from hashret.codes import Codes
+from hashret.data.source import open_source
+from hashret.errors import DataError, InputError
+from hashret.examples import Example
+from hashret.pipeline.train import Say, device_named
+from hashret.retriever import Retriever
+from hashret.search import HammingIndex, Hits
+
+__all__ = ["Found", "encode", "index", "search"]
+
+ENCODE_CHUNK = 512
+
+
+def encode(
+    run: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    side: Literal["image", "text"],
+    out: str | os.PathLike[str],
+    *,
+    say: Say,
+) -> tuple[int, list[dict[str, str]]]:
+    """Encode a folder or file of images or texts into a codes file and its catalogue.
+
+    Args:
+        run: Run or model folder.
+        source: What :func:`hashret.data.source.open_source` reads.
+        side: ``image`` or ``text``.
+        out: The codes file; ``out.items.jsonl`` holds the rows' names, ``out.rejected.jsonl`` what could not be
+            encoded.
+        say: Told about progress.
+
+    Returns:
+        Number of codes, and the rejected items with their reasons.
+
+    Raises:
+        FileError: The source or the run is not there.
+        DataError: Not one item could be encoded.
+    """
+    retriever = Retriever.from_pretrained(run, device=device_named("auto"))
+    parts: list[Codes] = []
+    items: list[Item] = []
+    rejected: list[dict[str, str]] = []
+    chunk: list[Example] = []
+
+    def flush() -> None:
+        good = _encode_chunk(retriever, chunk, parts, rejected)
+        items.extend(_item(example) for example in good)
+        say(f"{len(items)} encoded, {len(rejected)} rejected")
+        chunk.clear()
+
+    for example in open_source(source, side):
+        chunk.append(example)
+        if len(chunk) == ENCODE_CHUNK:
+            flush()
+    if chunk:
+        flush()
+    if not parts:
+        reason = rejected[0]["reason"] if rejected else "the source is empty"
+        raise DataError(
+            str(source), expected=f"{side}s to encode", got=f"none: {reason}", remedy="Check source and --side."
+        )
+    Codes.concatenate(parts).save(out)
+    write_catalogue(out, items)
+    _write_rejected(Path(f"{os.fspath(out)}.rejected.jsonl"), rejected)
+    return len(items), rejected
+
+
+def _encode_chunk(
+    retriever: Retriever, chunk: Sequence[Example], parts: list[Codes], rejected: list[dict[str, str]]
+) -> list[Example]:
+    """Encode a chunk; if an item of it is bad, each by itself. Returns those that were encoded."""
+    try:
+        parts.append(retriever.encode(chunk, batch_size=64))
+        return list(chunk)
+    except InputError:
+        good = []
+        for example in chunk:
+            try:
+                parts.append(retriever.encode([example]))
+                good.append(example)
+            except InputError as error:
+                rejected.append({"key": example.key, "reason": str(error)})
+        return good
+
+
+def _write_rejected(path: Path, rejected: Sequence[dict[str, str]]) -> None:
+    """List what was rejected; with nothing rejected an older list is taken away."""
+    if rejected:
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejected)
+        replace_file(path, lines.encode("utf-8", "surrogateescape"))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _item(example: Example) -> Item:
+    path = os.fspath(example.image) if isinstance(example.image, (str, os.PathLike)) else ""
+    return Item(example.key, path, example.text if isinstance(example.text, str) else "")
+
+
+def index(codes: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+    """Build an index file, with its catalogue, from a codes file; returns its number of codes."""
+    loaded = Codes.load(codes)
+    items = read_catalogue(codes, len(loaded))
+    built = HammingIndex(loaded.bits)
+    built.add(loaded)
+    built.save(out)
+    write_catalogue(out, items)
+    return len(built)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer: its distance and the item."""
+
+    distance: int
+    item: Item
+
+
+def search(
+    index_path: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    queries: Iterable[Example],
+    k: int,
+) -> list[list[Found]]:
+    """Search an index file with raw queries.
+
+    Args:
+        index_path: What :func:`index` wrote.
+        run: Run or model folder the codes were made with.
+        queries: Examples that hold an image or a text.
+        k: Answers a query.
+
+    Returns:
+        For each query its answers by (distance, id); fewer than k where the index holds fewer.
+
+    Raises:
+        WidthError: The run makes codes of another width than the index holds.
+    """
+    opened = HammingIndex.load(index_path, mmap=True)
+    items = read_catalogue(index_path, len(opened))
+    retriever = Retriever.from_pretrained(run)
+    hits: Hits = opened.search(Codes.concatenate([retriever.encode([query]) for query in queries]), k)
+    return [
+        [Found(int(distance), items[item]) for distance, item in zip(distances, ids, strict=True) if item >= 0]
+        for distances, ids in zip(hits.distances, hits.ids, strict=True)
+    ]

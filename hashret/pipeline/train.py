@@ -1,0 +1,227 @@
+"""Recipe -> data -> method -> trained retriever, in a run folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hashret.data import DATASETS
+from hashret.data.quarantine import quarantine
+from hashret.errors import DataError
+from hashret.evaluation import evaluate
+from hashret.examples import Example, RetrievalDataset, Task
+from hashret.methods import METHODS
+from hashret.methods.method import Method, Stage, StageSettings
+from hashret.models import (
+    IMAGE_ENCODERS,
+    TEXT_ENCODERS,
+    Encoder,
+    FeatureCache,
+    Processor,
+    Side,
+    Vocabulary,
+    build_image_encoder,
+    build_text_encoder,
+)
+from hashret.recipe import Grammar, Recipe, load_recipe
+from hashret.retriever import Retriever
+from hashret.run import Run
+from hashret.training import Fit, PairTable, fit
+from hashret.training.pairs import distinct, random_state
+
+__all__ = ["Say", "build", "device_named", "freeze", "load_data", "read_recipe", "train"]
+
+Say = Callable[[str], None]
+GENERATED_WORDS = 2000
+
+
+def grammar() -> Grammar:
+    """What can stand in a recipe, read off the tables."""
+    return Grammar(
+        entries={
+            "data": DATASETS,
+            "image": IMAGE_ENCODERS,
+            "text": TEXT_ENCODERS,
+            "method": {name: method.options for name, method in METHODS.items()},
+        },
+        stages={name: method.settings for name, method in METHODS.items()},
+        presets={name: method.presets for name, method in METHODS.items()},
+    )
+
+
+def read_recipe(source: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe; see :func:`hashret.recipe.load_recipe`."""
+    return load_recipe(source, grammar(), overrides)
+
+
+def train(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    say: Say = lambda line: None,
+) -> Retriever:
+    """Train what a recipe says into a run folder.
+
+    Args:
+        recipe: From :func:`read_recipe`.
+        out: The run folder.
+        data: Root of the dataset; not needed for one that is drawn.
+        resume: Go on with an interrupted run in ``out``; on a CPU it ends in the same weights, bit for bit.
+        quiet: No progress bar.
+        say: Told in a line what happens.
+
+    Returns:
+        The trained retriever, which is also saved in the run.
+
+    Raises:
+        DataError: The dataset cannot be used.
+        TrainingError: A run that cannot begin, go on or converge.
+    """
+    root = None if data is None else os.fspath(data)
+    run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
+    dataset = load_data(recipe, root, run, say)
+    device = device_named(recipe.training.device)
+    torch.manual_seed(random_state(recipe.training.seed))
+    method, processor = build(recipe, dataset)
+    dataset = freeze(recipe, dataset, method, processor, device, say)
+    table = PairTable(dataset.train, processor)
+    say(f"{table.items} training items in {len(dataset.train)} pairs; run folder {run.folder}")
+    how = Fit(
+        folder=run.folder,
+        seed=recipe.training.seed,
+        device=device,
+        precision=recipe.training.precision,
+        workers=recipe.training.workers,
+        checkpoint_steps=recipe.training.checkpoint_steps,
+        quiet=quiet,
+    )
+
+    def validate(method: Method, stage: Stage) -> float:
+        return validation_score(
+            Retriever(method, processor, device=device), dataset.validation, stage, recipe.training.metric
+        )
+
+    settings = {name: StageSettings(**values) for name, values in recipe.stages.items()}
+    fit(method, table, settings, how, validate, resume=resume)
+    retriever = Retriever(method, processor, device=device)
+    retriever.save_pretrained(run.model)
+    return retriever
+
+
+def load_data(recipe: Recipe, root: str | None, run: Run | None, say: Say) -> RetrievalDataset:
+    """Load the recipe's dataset and leave out what cannot be used, counted and listed."""
+    dataset = DATASETS[recipe.data.name](root, **recipe.data.options)
+    dataset, rejected = quarantine(dataset)
+    if run is not None:
+        run.write_rejected([asdict(item) for item in rejected])
+    for note in dataset.notes:
+        say(note)
+    if rejected:
+        say(
+            f"{len(rejected)} items left out: {rejected[0].key}: {rejected[0].reason}"
+            + (" ..." if rejected[1:] else "")
+        )
+    unlabelled = sum(pair.labels is not None and not pair.labels.any() for pair in dataset.train)
+    if unlabelled:
+        say(f"{unlabelled} training pairs have no label: they are similar to themselves alone and have no support set")
+    return dataset
+
+
+def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]:
+    """Encoders, vocabulary and method for a dataset, with fresh weights from torch's current random state."""
+    texts = [pair.target.text for pair in dataset.train if isinstance(pair.target.text, str)]
+    vocabulary = None
+    if texts:
+        wanted = {key: recipe.text.options[key] for key in ("size", "stop_words") if key in recipe.text.options}
+        vocabulary = Vocabulary.fit(texts, **{"size": GENERATED_WORDS, **wanted})
+    elif recipe.text.name != "vector":
+        raise DataError(
+            f"dataset {dataset.name}",
+            expected=f"sentences for the text encoder {recipe.text.name}",
+            got="vectors or none",
+            remedy="Set text.name to vector, or use a dataset with texts.",
+        )
+    image = build_image_encoder(recipe.image.name, recipe.image.options)
+    text = build_text_encoder(recipe.text.name, recipe.text.options, vocabulary)
+    for encoder, frozen in ((image, recipe.frozen["image"]), (text, recipe.frozen["text"])):
+        if frozen:
+            encoder.requires_grad_(False)
+    kind = METHODS[recipe.method.name]
+    method = kind(
+        image,
+        text,
+        classes=len(dataset.classes),
+        words=len(vocabulary) if vocabulary else text.dimension,
+        words_nonnegative=vocabulary is not None or text.nonnegative,
+        options=kind.options(**recipe.method.options),
+    )
+    return method, Processor.of(image, text, vocabulary)
+
+
+def freeze(
+    recipe: Recipe, dataset: RetrievalDataset, method: Method, processor: Processor, device: str, say: Say
+) -> RetrievalDataset:
+    """Replace what frozen encoders read by their features, computed once and kept on disk by content."""
+    sides: tuple[Side, Side] = ("image", "text")
+    for side in sides:
+        encoder: Encoder = getattr(method, side)
+        if recipe.frozen[side] and any(True for _ in encoder.parameters()):
+            dataset = _with_features(dataset, encoder, processor, side, device, say)
+    return dataset
+
+
+def _with_features(
+    dataset: RetrievalDataset, encoder: Encoder, processor: Processor, side: Side, device: str, say: Say
+) -> RetrievalDataset:
+    """The dataset with one side of every example turned into features."""
+    everything = [example for pair in dataset.train for example in (pair.query, pair.target)]
+    for task in (*dataset.validation, *dataset.test):
+        everything += [*task.queries, *task.gallery]
+    have = [example for example in everything if getattr(example, side) is not None]
+    parts, numbers = distinct([Example(**{side: getattr(example, side)}) for example in have])
+    say(f"features of {len(parts)} frozen {side} inputs")
+    features = FeatureCache().features(encoder, processor, parts, side, device=device)
+    row = {id(example): number for example, number in zip(have, numbers, strict=True)}
+
+    def swap(example: Example) -> Example:
+        return replace(example, **{side: features[row[id(example)]]}) if id(example) in row else example
+
+    def swap_task(task: Task) -> Task:
+        return replace(task, queries=[swap(e) for e in task.queries], gallery=[swap(e) for e in task.gallery])
+
+    pairs = [replace(pair, query=swap(pair.query), target=swap(pair.target)) for pair in dataset.train]
+    return replace(
+        dataset,
+        train=pairs,
+        validation=[swap_task(task) for task in dataset.validation],
+        test=[swap_task(task) for task in dataset.test],
+    )
+
+
+def validation_score(retriever: Retriever, tasks: Sequence[Task], stage: Stage, metric: str) -> float:
+    """Mean of a metric over validation tasks, by the embeddings or by the codes, whichever the stage learns."""
+    scores = []
+    for task in tasks:
+        run: Callable[[Sequence[Example]], Any] = retriever.embed if stage.measure == "embedding" else retriever.encode
+        scores.append(evaluate((run(task.queries), run(task.gallery)), task.relevance, metrics=[metric])[metric])
+    if not scores:
+        raise DataError(
+            "dataset",
+            expected="a validation split to choose epochs on",
+            got="none",
+            remedy="Hold out a part of the training items.",
+        )
+    return float(np.mean(scores))
+
+
+def device_named(name: str) -> str:
+    """The device a recipe names; ``auto`` is the GPU where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

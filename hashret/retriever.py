@@ -1,0 +1,165 @@
+"""Retriever: what a library user holds. Raw images and texts in, codes or embeddings out; one model, one folder.
+
+It encodes; it does not train, search or measure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hashret.arrayfile import replace_file
+from hashret.codes import Codes, binarize
+from hashret.errors import FileError, FormatError
+from hashret.examples import Example, ImageSource, TextSource
+from hashret.methods import METHODS
+from hashret.methods.method import Method
+from hashret.models import Encoder, Inputs, Processor, encoder_from_config, in_blocks
+from hashret.training.checkpoint import load_weights, save_weights
+
+__all__ = ["Retriever"]
+
+FORMAT = "hashret.model/1"
+BLOCK = 16
+
+
+class Retriever:
+    """Encodes images and texts with one trained method.
+
+    A forward pass always sees exactly 16 rows, the last block padded: matrix kernels choose their order of summation
+    by the shape, so this is what makes a code independent of ``batch_size`` and of what else is encoded with it.
+
+    Args:
+        method: The network; moved to ``device`` and set to evaluation.
+        processor: Turns examples into its inputs.
+        device: ``cpu``, ``cuda``, ...
+
+    Attributes:
+        bits: Width of a code.
+
+    Example:
+        >>> retriever = Retriever.from_pretrained("runs/demo")              # doctest: +SKIP
+        >>> codes = retriever.encode_images(["a.jpg", "b.jpg"])             # doctest: +SKIP
+    """
+
+    def __init__(self, method: Method, processor: Processor, *, device: str = "cpu") -> None:
+        """Hold the model ready."""
+        self.method, self.processor = method.to(device).eval().requires_grad_(False), processor
+        self.device = torch.device(device)
+        self.bits = method.bits
+
+    def encode_images(self, images: Iterable[ImageSource], *, batch_size: int = 256) -> Codes:
+        """Codes of images.
+
+        Args:
+            images: Paths, PIL images, uint8 pixels (H, W, 3) or feature vectors (D,), as the model takes them.
+            batch_size: Images decoded at a time; never changes a code.
+
+        Raises:
+            ImageError: One cannot be decoded.
+            WidthError: A vector of another width than the model takes.
+        """
+        return self.encode([Example(image=image) for image in images], batch_size=batch_size)
+
+    def encode_texts(self, texts: Iterable[TextSource], *, batch_size: int = 256) -> Codes:
+        """Codes of texts (sentences, or feature vectors (D,)); see :meth:`encode_images`.
+
+        Raises:
+            TextError: One is empty.
+        """
+        return self.encode([Example(text=text) for text in texts], batch_size=batch_size)
+
+    def embed_images(self, images: Iterable[ImageSource], *, batch_size: int = 256) -> NDArray[np.float32]:
+        """Continuous features of images, float32 (N, dim), to be compared by cosine; see :meth:`encode_images`."""
+        return self.embed([Example(image=image) for image in images], batch_size=batch_size)
+
+    def embed_texts(self, texts: Iterable[TextSource], *, batch_size: int = 256) -> NDArray[np.float32]:
+        """Continuous features of texts, float32 (N, dim); see :meth:`encode_texts`."""
+        return self.embed([Example(text=text) for text in texts], batch_size=batch_size)
+
+    def encode(self, examples: Sequence[Example], *, batch_size: int = 256) -> Codes:
+        """Codes of examples that all hold the same parts."""
+        return binarize(self._run(self.method.relaxed, examples, batch_size, self.bits))
+
+    def embed(self, examples: Sequence[Example], *, batch_size: int = 256) -> NDArray[np.float32]:
+        """Continuous features of examples that all hold the same parts, float32 (N, dim)."""
+        return self._run(self.method.embed, examples, batch_size, 0)
+
+    def _run(
+        self, function: Callable[[Inputs], Tensor], examples: Sequence[Example], batch_size: int, width: int
+    ) -> NDArray[np.float32]:
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(examples), max(1, batch_size)):
+                inputs = self.processor(examples[start : start + max(1, batch_size)]).to(self.device)
+                parts.append(in_blocks(function, inputs, BLOCK).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write everything :meth:`from_pretrained` needs: config.json, model.safetensors and the processor's files.
+
+        Raises:
+            FileError: The place cannot be written.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.processor.save(folder)
+        save_weights(folder / "model.safetensors", self.method, {})
+        replace_file(folder / "config.json", json.dumps(self.config(), indent=1).encode())
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds the architecture without its weights."""
+        method = self.method
+        name = next(name for name, kind in METHODS.items() if type(method) is kind)
+        return {
+            "format": FORMAT,
+            "method": name,
+            "arguments": method.arguments,
+            "options": asdict(method.o),
+            "image": method.image.config(),
+            "text": method.text.config(),
+        }
+
+    @classmethod
+    def from_pretrained(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Retriever:
+        """Load a run folder, or a folder :meth:`save_pretrained` wrote; needs no network and no original checkpoint.
+
+        Raises:
+            FileError: There is no model in the folder.
+            FormatError: It is of another format, or its weights are damaged.
+        """
+        folder = Path(folder)
+        place = folder / "model" if (folder / "model" / "config.json").exists() else folder
+        try:
+            config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(
+                str(folder),
+                expected="a run folder with a trained model (model/config.json)",
+                got=error.strerror or str(error),
+                remedy="Check the path; finish an interrupted run with hashret train --resume.",
+            ) from error
+        if config.get("format") != FORMAT:
+            raise FormatError(
+                str(place / "config.json"), expected=FORMAT, got=str(config.get("format")), remedy="Name a hashret run."
+            )
+        method = build_method(config)
+        load_weights(place / "model.safetensors", method)
+        return cls(method, Processor.load(place), device=device)
+
+
+def build_method(config: dict[str, Any]) -> Method:
+    """The architecture a config describes, with fresh weights drawn from torch's current random state."""
+    kind = METHODS[config["method"]]
+    image: Encoder = encoder_from_config(config["image"])
+    text: Encoder = encoder_from_config(config["text"])
+    return kind(image, text, options=kind.options(**config["options"]), **config["arguments"])

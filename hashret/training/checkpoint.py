@@ -1,0 +1,122 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped, in one file that is replaced atomically.
+
+Random numbers are not in it: the loop draws them from (seed, stage, epoch, step), so that a position is a state.
+Nothing is pickled; optimiser states are named arrays like the weights.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hashret.arrayfile import Array, read_arrays, write_arrays
+
+__all__ = ["Progress", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
+
+KIND = "hashret.checkpoint/1"
+WEIGHTS = "hashret.weights/1"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the next step to take.
+
+    Attributes:
+        stage: Index of the stage.
+        epoch: Epochs of the stage that are done.
+        step: Steps of the current epoch that are done.
+        best: Best validation score of the stage so far, None before the first.
+        best_epoch: Its epoch, counted from 1.
+        sums: Sum of each loss term over the steps done in this epoch.
+        schedulers: Plateau schedulers' state by turn.
+        log_bytes: Size of the log at this point; what stands behind it is from steps that will be taken again.
+        seconds: Time spent training, over all interruptions.
+    """
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    schedulers: dict[str, Any] = field(default_factory=dict)
+    log_bytes: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    progress: Progress,
+) -> None:
+    """Write weights, optimiser states and progress.
+
+    Raises:
+        FileError: The place cannot be written; an earlier checkpoint stays as it was.
+    """
+    arrays = {f"model/{name}": array for name, array in _weights(model).items()}
+    groups: dict[str, Any] = {}
+    for turn, optimizer in optimizers.items():
+        state = optimizer.state_dict()
+        groups[turn] = [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]]
+        for index, entries in state["state"].items():
+            for name, value in entries.items():
+                arrays[f"optimizer/{turn}/{index}/{name}"] = _array(value)
+    write_arrays(path, arrays, kind=KIND, metadata={"progress": asdict(progress), "groups": groups})
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str], model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer] | None
+) -> Progress:
+    """Read what :func:`save_checkpoint` wrote into ``model`` and, unless None, ``optimizers``.
+
+    Raises:
+        FileError: There is no such file.
+        FormatError: It is no checkpoint, or damaged.
+    """
+    arrays, metadata = read_arrays(path, kind=KIND)
+    _load(model, {name[6:]: array for name, array in arrays.items() if name.startswith("model/")})
+    for turn, optimizer in (optimizers or {}).items():
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, array in arrays.items():
+            if name.startswith(f"optimizer/{turn}/"):
+                _, _, index, key = name.split("/")
+                state.setdefault(int(index), {})[key] = torch.from_numpy(array)
+        fresh = optimizer.state_dict()
+        saved = metadata["groups"][turn]
+        groups = [{**group, **old} for group, old in zip(fresh["param_groups"], saved, strict=True)]
+        for group in groups:
+            group["betas"] = tuple(group["betas"])
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return Progress(**metadata["progress"])
+
+
+def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any]) -> None:
+    """Write a model's weights and buffers alone."""
+    write_arrays(path, _weights(model), kind=WEIGHTS, metadata=metadata)
+
+
+def load_weights(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]:
+    """Read what :func:`save_weights` wrote into ``model``; returns its metadata."""
+    arrays, metadata = read_arrays(path, kind=WEIGHTS)
+    _load(model, arrays)
+    return metadata
+
+
+def _weights(model: nn.Module) -> dict[str, Array]:
+    return {name: _array(value) for name, value in model.state_dict().items()}
+
+
+def _load(model: nn.Module, arrays: Mapping[str, Array]) -> None:
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def _array(value: Any) -> Array:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)

@@ -1,0 +1,277 @@
+"""The training loop: stages, epochs, steps, turns. There is no other.
+
+Accelerate gives devices and mixed precision; random numbers come from (seed, stage, epoch, step); a checkpoint after
+every epoch (or every so many steps) makes a killed run continue to the same weights, bit for bit on one CPU with the
+same number of threads. What a stage learns is the method's business; by what it is validated is the caller's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from hashret.arrayfile import read_arrays, write_arrays
+from hashret.errors import TrainingError
+from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn
+from hashret.models.features import in_blocks
+from hashret.training.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint, save_weights
+from hashret.training.pairs import PairTable, random_state
+from hashret.training.progress import TrainingBar
+
+__all__ = ["Fit", "fit"]
+
+Validate = Callable[[Method, Stage], float]
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a run trains, apart from what its stages say.
+
+    Attributes:
+        folder: Where checkpoints and the log go.
+        seed: Of initial orders, dropout and augmentation.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        precision: ``no``, ``bf16`` or ``fp16``.
+        workers: Processes that decode; 0 decodes in this one.
+        checkpoint_steps: Steps between checkpoints within an epoch; 0 = only after each epoch.
+        quiet: No progress.
+    """
+
+    folder: Path
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "no"
+    workers: int = 0
+    checkpoint_steps: int = 0
+    quiet: bool = False
+
+
+def fit(
+    method: Method,
+    table: PairTable,
+    settings: Mapping[str, StageSettings],
+    how: Fit,
+    validate: Validate,
+    *,
+    resume: bool,
+) -> None:
+    """Train a method through all its stages.
+
+    Args:
+        method: Trained in place; in the end it holds each stage's best weights (its last ones where it has no measure).
+        table: Training pairs.
+        settings: For each stage name how to train it.
+        how: Folder, seed, device.
+        validate: Gives a stage's score (higher is better) on the validation split.
+        resume: Continue from ``folder/last.safetensors`` if there is one.
+
+    Raises:
+        TrainingError: A loss became NaN or infinite.
+        FileError: A checkpoint cannot be read or written.
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(cpu=how.device == "cpu", mixed_precision=how.precision)
+    model: Method = accelerator.prepare_model(method)
+    last = how.folder / "last.safetensors"
+    progress = load_checkpoint(last, method, None) if resume and last.exists() else Progress()
+    with TrainingBar(quiet=how.quiet) as bar:
+        for stage in method.stages[progress.stage :]:
+            run = _StageRun(model, method, table, stage, settings[stage.name], how, accelerator, bar, progress)
+            run.train(validate)
+            progress = Progress(stage=progress.stage + 1, log_bytes=progress.log_bytes, seconds=progress.seconds)
+            save_checkpoint(last, method, {}, progress)
+            run.fixed.unlink(missing_ok=True)
+    method.eval()
+
+
+class _StageRun:
+    """One stage being trained."""
+
+    def __init__(
+        self,
+        model: Method,
+        method: Method,
+        table: PairTable,
+        stage: Stage,
+        settings: StageSettings,
+        how: Fit,
+        accelerator: Accelerator,
+        bar: TrainingBar,
+        progress: Progress,
+    ) -> None:
+        self.model, self.method, self.table, self.stage, self.settings = model, method, table, stage, settings
+        self.how, self.accelerator, self.bar, self.progress = how, accelerator, bar, progress
+        self.steps = table.steps(settings.batch_size)
+        self.best = how.folder / f"best-{stage.name}.safetensors"
+        self.fixed = how.folder / f"fixed-{stage.name}.safetensors"
+        self.own: dict[str, list[nn.Parameter]] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self.plateaus: dict[str, torch.optim.lr_scheduler.ReduceLROnPlateau] = {}
+        method.prepare(stage)
+        for turn in stage.turns:
+            groups = method.parameters_of(stage, turn)
+            self.own[turn.name] = [parameter for group in groups.values() for parameter in group]
+            rates = {"heads": settings.lr, "encoders": settings.encoder_lr if settings.encoder_lr else settings.lr}
+            optimizer = torch.optim.AdamW(
+                [
+                    {"params": group, "lr": rates[name], "initial_lr": rates[name]}
+                    for name, group in groups.items()
+                    if group
+                ],
+                betas=settings.betas,
+                weight_decay=settings.weight_decay,
+            )
+            self.optimizers[turn.name] = accelerator.prepare_optimizer(optimizer)
+            if settings.schedule == "plateau":
+                self.plateaus[turn.name] = torch.optim.lr_scheduler.ReduceLROnPlateau(
+                    optimizer, mode="max", factor=0.5, patience=5, min_lr=1e-6
+                )
+
+    def train(self, validate: Validate) -> None:
+        """All epochs of the stage that are still to do; then its best weights."""
+        progress, settings = self.progress, self.settings
+        self._fix_features()
+        if progress.epoch or progress.step:
+            load_checkpoint(self.how.folder / "last.safetensors", self.method, self.optimizers)
+            for turn, state in progress.schedulers.items():
+                self.plateaus[turn].load_state_dict(state)
+        self.bar.begin(self.stage.name, settings.epochs * self.steps, progress.epoch * self.steps + progress.step)
+        while progress.epoch < settings.epochs and not self._exhausted():
+            begun = time.monotonic()
+            losses = self._epoch()
+            score = validate(self.method, self.stage) if self.stage.measure != "none" else None
+            self._judge(losses, score)
+            seconds = time.monotonic() - begun
+            progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
+            progress.seconds += seconds
+            self._log(losses, score, seconds)
+            self.bar.epoch(progress.epoch, settings.epochs, losses, score, seconds)
+            self._save()
+        if progress.best is not None:
+            load_weights(self.best, self.method)
+
+    def _exhausted(self) -> bool:
+        patience = self.settings.patience
+        return bool(patience) and self.progress.epoch - self.progress.best_epoch >= patience
+
+    def _epoch(self) -> dict[str, float]:
+        """Train one epoch from the step it stands at; the mean of each loss term."""
+        progress, stage, how = self.progress, self.stage, self.how
+        rows = self.table.epoch(self.settings.batch_size, how.seed, progress.stage, progress.epoch)
+        self.method.prepare(stage)
+        for batch in self.table.batches(stage, rows[progress.step :], self.steps, how.workers):
+            torch.manual_seed(random_state(how.seed, progress.stage, progress.epoch, progress.step))
+            self._rates()
+            batch = batch.to(self.accelerator.device)
+            shown: dict[str, float] = {}
+            for turn in stage.turns:
+                for _ in range(turn.repeat):
+                    shown |= self._turn(batch, turn)
+            for name, value in shown.items():
+                progress.sums[name] = progress.sums.get(name, 0.0) + value
+            progress.step += 1
+            self.bar.step(shown)
+            if how.checkpoint_steps and progress.step % how.checkpoint_steps == 0:
+                self._save()
+        return {name: value / self.steps for name, value in progress.sums.items()}
+
+    def _turn(self, batch: Batch, turn: Turn) -> dict[str, float]:
+        """One turn: its losses, their gradient for its own parameters, one optimiser step."""
+        optimizer, own = self.optimizers[turn.name], self.own[turn.name]
+        with self.accelerator.autocast():
+            terms = self.model(batch, self.stage, turn)
+        total = torch.stack([term.float() for term in terms.values()]).sum()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {float(term):.3g}" for name, term in terms.items())
+            raise TrainingError(
+                f"{self.stage.name}, turn {turn.name}, epoch {self.progress.epoch + 1}, step {self.progress.step + 1}",
+                expected="finite losses",
+                got=values,
+                remedy="Lower the stage's lr or set its clip; with fp16, try bf16.",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(total, inputs=own)
+        if self.settings.clip:
+            self.accelerator.clip_grad_norm_(own, self.settings.clip)
+        optimizer.step()
+        return {name: float(term.detach()) for name, term in terms.items()}
+
+    def _rates(self) -> None:
+        """Set the learning rates of this step: warm-up and cosine are functions of the position."""
+        settings, progress = self.settings, self.progress
+        done = progress.epoch * self.steps + progress.step
+        factor = min(1.0, (done + 1) / settings.warmup) if settings.warmup else 1.0
+        if settings.schedule == "cosine":
+            factor *= 0.5 * (1 + math.cos(math.pi * done / max(1, settings.epochs * self.steps)))
+        if settings.schedule == "plateau" and done >= settings.warmup:
+            return
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+
+    def _judge(self, losses: Mapping[str, float], score: float | None) -> None:
+        """Keep the weights if this epoch is the best, and let the plateau schedules know."""
+        progress = self.progress
+        if score is not None and (progress.best is None or score > progress.best):
+            progress.best, progress.best_epoch = score, progress.epoch + 1
+            save_weights(
+                self.best, self.method, {"stage": self.stage.name, "epoch": progress.best_epoch, "score": score}
+            )
+        for turn, plateau in self.plateaus.items():
+            plateau.step(score if score is not None else -sum(losses.values()))
+            progress.schedulers[turn] = {
+                k: v for k, v in plateau.state_dict().items() if isinstance(v, (int, float, list))
+            }
+
+    def _save(self) -> None:
+        save_checkpoint(self.how.folder / "last.safetensors", self.method, self.optimizers, self.progress)
+
+    def _log(self, losses: Mapping[str, float], score: float | None, seconds: float) -> None:
+        """Append the epoch to the log, where the checkpoint says it ends."""
+        row = {
+            "event": "epoch",
+            "stage": self.stage.name,
+            "epoch": self.progress.epoch,
+            "losses": {name: float(np.round(value, 6)) for name, value in losses.items()},
+            "validation": score,
+            "lr": {turn: optimizer.param_groups[0]["lr"] for turn, optimizer in self.optimizers.items()},
+            "seconds": round(seconds, 3),
+        }
+        path = self.how.folder / "log.jsonl"
+        with path.open("ab") as file:
+            file.truncate(self.progress.log_bytes)
+            file.write(json.dumps(row).encode() + b"\n")
+            self.progress.log_bytes = file.tell()
+
+    def _fix_features(self) -> None:
+        """Compute what the stage keeps of the stages before it, once; a resumed run reads what was computed then."""
+        started = self.progress.epoch or self.progress.step
+        if started and self.fixed.exists():
+            arrays, _ = read_arrays(self.fixed, kind="hashret.fixed/1")
+        else:
+            arrays = {side: self._fixed_side(side).numpy() for side in self.stage.keeps}
+            write_arrays(self.fixed, arrays, kind="hashret.fixed/1")
+        for side in ("query", "target"):
+            self.table.fixed[side] = torch.from_numpy(arrays[side]) if side in arrays else None
+
+    def _fixed_side(self, side: Side) -> Tensor:
+        """What the stage keeps of one side's distinct examples, (examples, D)."""
+        examples, parts = self.table.examples[side], []
+        self.method.eval()
+        with torch.no_grad():
+            for start in range(0, len(examples), BLOCK):
+                inputs = self.table.processor(examples[start : start + BLOCK]).to(self.accelerator.device)
+                kept = in_blocks(lambda part: self.method.fixed(part, self.stage, side), inputs, BLOCK)
+                parts.append(kept.float().cpu())
+        return torch.cat(parts)

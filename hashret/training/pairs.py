@@ -1,0 +1,129 @@
+"""Training pairs as batches: which pairs an epoch sees, in which order, decoded by whom.
+
+The order is a function of (seed, stage, epoch) alone. Of an instance with several captions one is drawn an epoch, so
+that an image is never its own negative in a batch for having two captions there. Nothing here knows a method or a
+loss.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from hashret.examples import Example, Pair
+from hashret.methods.method import Batch, Stage
+from hashret.models.features import Inputs
+
+__all__ = ["PairTable", "random_state"]
+
+
+def random_state(*position: int) -> int:
+    """A 63-bit seed for a position such as (seed, stage, epoch, step)."""
+    return int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0] >> 1)
+
+
+class PairTable:
+    """The training pairs with their distinct examples.
+
+    Args:
+        pairs: Training pairs, at least 2.
+        processor: Turns examples into inputs; must survive a trip to a worker process.
+
+    Attributes:
+        items: Number of distinct instances.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], processor: Callable[[Sequence[Example]], Inputs]) -> None:
+        """Number instances and distinct examples."""
+        self.pairs, self.processor = pairs, processor
+        numbers = [pair.instance if pair.instance >= 0 else -2 - row for row, pair in enumerate(pairs)]
+        _, self.instance = np.unique(np.asarray(numbers, np.int64), return_inverse=True)
+        self.items = int(self.instance.max()) + 1
+        self.labels = None
+        if all(pair.labels is not None for pair in pairs):
+            self.labels = np.stack([pair.labels for pair in pairs if pair.labels is not None]).astype(np.float32)
+        self.examples: dict[str, list[Example]] = {}
+        self.numbers: dict[str, NDArray[np.int64]] = {}
+        for side in ("query", "target"):
+            self.examples[side], self.numbers[side] = distinct([getattr(pair, side) for pair in pairs])
+        self.fixed: dict[str, torch.Tensor | None] = {"query": None, "target": None}
+
+    def epoch(self, batch_size: int, *position: int) -> list[NDArray[np.int64]]:
+        """The rows of each batch of one epoch: one pair an instance, shuffled; a last batch of one pair is left out."""
+        generator = np.random.default_rng(np.random.SeedSequence(position))
+        order = generator.permutation(len(self.pairs))
+        _, first = np.unique(self.instance[order], return_index=True)
+        rows = order[np.sort(first)]
+        batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        return [rows for rows in batches if len(rows) > 1]
+
+    def steps(self, batch_size: int) -> int:
+        """Steps of an epoch."""
+        whole, rest = divmod(self.items, batch_size)
+        return whole + (rest > 1)
+
+    def batches(self, stage: Stage, rows: Sequence[NDArray[np.int64]], steps: int, workers: int) -> Iterator[Batch]:
+        """Batches of the given rows in order, made by ``workers`` processes (0: this one)."""
+        dataset = _Batches(self, stage, rows, steps)
+        loader = DataLoader(dataset, batch_size=None, shuffle=False, num_workers=workers if stage.reads else 0)
+        yield from loader
+
+
+class _Batches(Dataset[Batch]):
+    """Batch number -> Batch, for DataLoader."""
+
+    def __init__(self, table: PairTable, stage: Stage, rows: Sequence[NDArray[np.int64]], steps: int) -> None:
+        self.table, self.stage, self.rows, self.steps = table, stage, rows, steps
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> Batch:
+        table, rows = self.table, self.rows[number]
+        inputs, fixed = {}, {}
+        for side in ("query", "target"):
+            places = table.numbers[side][rows]
+            examples = [table.examples[side][place] for place in places]
+            inputs[side] = table.processor(examples) if side in self.stage.reads else None
+            known = table.fixed[side]
+            fixed[side] = None if known is None else known[torch.from_numpy(places)]
+        labels = None if table.labels is None else torch.from_numpy(table.labels[rows])
+        instance = torch.from_numpy(table.instance[rows])
+        return Batch(
+            query=inputs["query"],
+            target=inputs["target"],
+            labels=labels,
+            instance=instance,
+            query_fixed=fixed["query"],
+            target_fixed=fixed["target"],
+            items=table.items,
+            steps=self.steps,
+        )
+
+
+def distinct(examples: Sequence[Example]) -> tuple[list[Example], NDArray[np.int64]]:
+    """The distinct examples and, for each given one, which of them it is.
+
+    Two examples are the same when they hold the same path, text or object; pixels are not compared.
+    """
+    seen: dict[tuple[object, object], int] = {}
+    kept: list[Example] = []
+    numbers = np.empty(len(examples), np.int64)
+    for row, example in enumerate(examples):
+        key = (_identity(example.image), _identity(example.text))
+        if key not in seen:
+            seen[key] = len(kept)
+            kept.append(example)
+        numbers[row] = seen[key]
+    return kept, numbers
+
+
+def _identity(part: object) -> object:
+    if isinstance(part, (str, os.PathLike)):
+        return os.fspath(part)
+    return part if part is None else id(part)
