@@ -15,7 +15,7 @@ import tempfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors.numpy import save as to_bytes
@@ -91,7 +91,8 @@ def write_arrays(
     about = {"kind": kind, "checksums": json.dumps(sums), "metadata": json.dumps(dict(metadata or {}))}
     layout = {name: (array.dtype, array.shape) for name, array in solid.items()}
     about["header_checksum"] = str(_header_checksum(about, layout))
-    replace_file(path, to_bytes(solid, metadata=about))
+    # One key: safetensors writes several in an order that differs from file to file.
+    replace_file(path, to_bytes(solid, metadata={"hashret": json.dumps(about)}))
 
 
 def read_arrays(
@@ -113,23 +114,34 @@ def read_arrays(
         FormatError: It is another kind of file, is truncated, or its checksums do not match.
     """
     path = Path(path)
-    header, start = _header(path)
-    about = _about(path, header, kind)
-    sums: dict[str, int] = json.loads(about["checksums"])
-    arrays: dict[str, Array] = {}
-    for name, (dtype, shape, offset) in _places(path, header, start).items():
-        if 0 in shape:
-            arrays[name] = np.empty(shape, dtype)
-        elif mmap:
-            arrays[name] = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
-        else:
-            arrays[name] = np.fromfile(path, dtype=dtype, offset=offset, count=math.prod(shape)).reshape(shape)
-            if zlib.crc32(arrays[name].data) != sums[name]:
-                raise FormatError(
-                    str(path), expected=f"array {name!r} as it was written", got="other bytes (checksum)",
-                    remedy="The file was damaged; write it again or take it from a backup.",
-                )  # fmt: skip
+    with _open(path) as file:  # once: the file may be replaced at any moment
+        header, start = _header(path, file)
+        about = _about(path, header, kind)
+        sums: dict[str, int] = json.loads(about["checksums"])
+        arrays: dict[str, Array] = {}
+        for name, (dtype, shape, offset) in _places(path, file, header, start).items():
+            if 0 in shape:
+                arrays[name] = np.empty(shape, dtype)
+            elif mmap:
+                arrays[name] = np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
+            else:
+                file.seek(offset)
+                arrays[name] = np.fromfile(file, dtype=dtype, count=math.prod(shape)).reshape(shape)
+                if zlib.crc32(arrays[name].data) != sums[name]:
+                    raise FormatError(
+                        str(path), expected=f"array {name!r} as it was written", got="other bytes (checksum)",
+                        remedy="The file was damaged; write it again or take it from a backup.",
+                    )  # fmt: skip
     return arrays, json.loads(about["metadata"])
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FileError(
+            str(path), expected="a file", got=error.strerror or str(error), remedy="Check the path."
+        ) from error
 
 
 def _solid(array: Array) -> Array:
@@ -146,8 +158,10 @@ def _header_checksum(about: Mapping[str, str], layout: Mapping[str, tuple[np.dty
 
 def _about(path: Path, header: dict[str, Any], kind: str) -> dict[str, str]:
     """Take the metadata out of ``header`` and check the kind and that nothing in the header was changed."""
-    told = header.pop("__metadata__", {})
-    about: dict[str, str] = told if isinstance(told, dict) else {}
+    try:
+        about: dict[str, str] = dict(json.loads(header.pop("__metadata__")["hashret"]))
+    except (KeyError, TypeError, ValueError):
+        about = {}
     if about.get("kind") != kind:
         raise FormatError(
             str(path), expected=f"a {kind} file", got=f"kind {about.get('kind')!r}",
@@ -166,7 +180,9 @@ def _about(path: Path, header: dict[str, Any], kind: str) -> dict[str, str]:
     return about
 
 
-def _places(path: Path, header: dict[str, Any], start: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+def _places(
+    path: Path, file: BinaryIO, header: dict[str, Any], start: int
+) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
     """Dtype, shape and offset of every array; refuses a file that is not exactly these arrays end to end."""
     places: dict[str, tuple[np.dtype[Any], tuple[int, ...], int]] = {}
     end = 0
@@ -182,7 +198,7 @@ def _places(path: Path, header: dict[str, Any], start: int) -> dict[str, tuple[n
             str(path), expected="arrays that lie end to end", got="offsets that do not fit their shapes",
             remedy="The file was damaged; write it again or take it from a backup.",
         ) from error  # fmt: skip
-    size = path.stat().st_size
+    size = os.fstat(file.fileno()).st_size
     if size != start + end:
         raise FormatError(
             str(path), expected=f"{start + end} bytes", got=f"{size} bytes",
@@ -191,18 +207,17 @@ def _places(path: Path, header: dict[str, Any], start: int) -> dict[str, tuple[n
     return places
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
     """Parse the safetensors header; returns it and the offset at which the arrays begin."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            size = os.fstat(file.fileno()).st_size
-            if size < 8 or length > size - 8:
-                raise FormatError(
-                    str(path), expected="a safetensors file", got=f"{size} bytes that are none or only its beginning",
-                    remedy="Name the right file, or write it again.",
-                )  # fmt: skip
-            header = json.loads(file.read(length))
+        length = int.from_bytes(file.read(8), "little")
+        size = os.fstat(file.fileno()).st_size
+        if size < 8 or length > size - 8:
+            raise FormatError(
+                str(path), expected="a safetensors file", got=f"{size} bytes that are none or only its beginning",
+                remedy="Name the right file, or write it again.",
+            )  # fmt: skip
+        header = json.loads(file.read(length))
     except OSError as error:
         raise FileError(
             str(path), expected="a file", got=error.strerror or str(error), remedy="Check the path."

@@ -56,7 +56,7 @@ def test_label_rows_are_as_wide_as_the_classes() -> None:
     dataset = RetrievalDataset("tiny", some_pairs(2, classes=3), classes=("a", "b", "c"))
     assert dataset.validation == ()
     assert dataset.test == ()
-    with pytest.raises(DataError, match=r"training pair 0 \(q0\): expected \(2,\) for the classes, got \(3,\)"):
+    with pytest.raises(DataError, match=r"training pair 0 \(q0\): expected \(2,\), got \(3,\)"):
         RetrievalDataset("tiny", some_pairs(2, classes=3), classes=("a", "b"))
     mixed = [*some_pairs(2, classes=2), Pair(Example(text="x"), Example(text="y"), np.ones((1, 2), np.uint8))]
     with pytest.raises(DataError, match=r"training pair 2 \(x\)"):

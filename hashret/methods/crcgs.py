@@ -63,6 +63,7 @@ class CRCGSOptions:
     Attributes:
         bits: Width of a code.
         width: Hidden width of the towers and generators.
+        tower_layers: Layers of a tower (3 in the release).
         dimension: Of the shared space (v, t).
         generative_dimension: Of the auxiliary generative features (g) and the converted ones (a, b).
         input_dropout: Dropout on the features that enter the towers (0 in the release).
@@ -90,6 +91,7 @@ class CRCGSOptions:
 
     bits: int = 64
     width: int = 2048
+    tower_layers: int = 3
     dimension: int = 1024
     generative_dimension: int = 1024
     input_dropout: float = 0.0
@@ -203,8 +205,9 @@ class CRCGS(Method):
             text.dimension, pictures, (wide, wide), g, o.generator_dropout, image.nonnegative
         )
         self.image_judge, self.text_judge = _discriminators(pictures, words, wide)
-        self.image_tower = mlp((pictures, wide, wide, wide), "tanh", last=True, dropout=o.input_dropout)
-        self.text_tower = mlp((text.dimension, wide, wide, wide), "tanh", last=True, dropout=o.input_dropout)
+        hidden = (wide,) * o.tower_layers
+        self.image_tower = mlp((pictures, *hidden), "tanh", last=True, dropout=o.input_dropout)
+        self.text_tower = mlp((text.dimension, *hidden), "tanh", last=True, dropout=o.input_dropout)
         self.shared = nn.Linear(wide, deep)
         self.classifier = nn.Linear(deep, classes)
         self.image_conversion = mlp((deep, g), "relu", last=True)

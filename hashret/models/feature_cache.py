@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from hashret.arrayfile import read_arrays, write_arrays
 from hashret.errors import FileError, ImageError, InputError, NonFiniteError
 from hashret.examples import Example
+from hashret.images import open_image
 from hashret.models.features import Encoder, Inputs, Side, evaluating, in_blocks
 from hashret.models.processor import Processor
 
@@ -121,28 +121,19 @@ def digest(example: Example, side: Side) -> bytes:
 
     Raises:
         InputError: There is none.
-        ImageError: Its file cannot be read.
+        ImageError: It cannot be read.
     """
     source = example.image if side == "image" else example.text
     found = hashlib.blake2b(digest_size=_DIGEST)
     if source is None:
         raise InputError(
-            f"example {example.key}",
-            expected=f"an {side}",
-            got="none",
-            remedy=f"Ask for features of items with an {side}.",
+            f"example {example.key}", expected=f"one with {side}", got="none", remedy=f"Leave items without {side} out."
         )
-    if isinstance(source, np.ndarray):
-        found.update(f"array {source.dtype.str} {source.shape} ".encode())
-        found.update(np.ascontiguousarray(source).tobytes())
-    elif isinstance(source, Image.Image):
-        found.update(
-            f"picture {source.mode} {source.size} {sorted(source.getexif().items())} {source.getpalette()} ".encode()
-        )
-        found.update(source.tobytes())
+    if isinstance(source, np.ndarray) and (side == "text" or source.ndim == 1):
+        found.update(f"vector {source.dtype.str} {source.shape} ".encode() + np.ascontiguousarray(source).tobytes())
     elif side == "text":
-        found.update(b"text " + os.fsencode(source))
-    else:
+        found.update(b"text " + str(source).encode("utf-8", "surrogatepass"))
+    elif isinstance(source, (str, os.PathLike)):
         try:
             found.update(b"file " + Path(source).read_bytes())
         except OSError as error:
@@ -150,6 +141,9 @@ def digest(example: Example, side: Side) -> bytes:
                 f"image {source}", expected="a file that can be read", got=(error.strerror or str(error)).lower(),
                 remedy="Check the path and the folder it starts from.",
             ) from error  # fmt: skip
+    else:
+        pixels = open_image(source)
+        found.update(f"pixels {pixels.size} ".encode() + pixels.tobytes())
     return found.digest()
 
 
@@ -255,7 +249,7 @@ def _keys(digests: NDArray[Any]) -> list[bytes]:
 
 
 def _store(folder: Path, keys: Sequence[bytes], rows: NDArray[np.float32]) -> None:
-    """Write one file, named by what is in it: a second process writes the same bytes to the same place."""
+    """Write one file, named by what is in it: a second process writes the same rows to the same place."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

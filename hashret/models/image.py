@@ -1,27 +1,25 @@
 """Encoders of images: a small network to train from scratch, any transformers checkpoint, any torchvision classifier.
 
-An encoder holds the network and says, in ``preprocess``, how pixels must be prepared; the processor does it. How a
-transformers checkpoint is opened and rebuilt stands here too, for texts as for images. Nothing here hashes or
-normalises features.
+An encoder holds the network and says, in ``preprocess``, how pixels must be prepared; the processor does it. Nothing
+here hashes or normalises features.
 """
 
 from __future__ import annotations
 
 import difflib
-import inspect
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from hashret.errors import FileError, FormatError, InputError
-from hashret.models.features import Encoder, Features, Side, evaluating
+from hashret.models.features import Encoder, Features, Preprocess, evaluating
 from hashret.models.processor import CheckpointPixels, Pixels, preprocess_from_config
+from hashret.models.text import describe_model, open_checkpoint, quiet, rebuild_model
 
 __all__ = ["SmallCNN", "TorchvisionImage", "TransformersImage", "transformers_image"]
 
@@ -80,121 +78,7 @@ class SmallCNN(Encoder):
         return cls(size=config["size"], width=config["width"], dimension=config["dimension"])
 
 
-# Checkpoints of two towers are opened one tower at a time: (image class, text class).
-_TOWERS = {
-    "clip": ("CLIPVisionModelWithProjection", "CLIPTextModelWithProjection"),
-    "siglip": ("SiglipVisionModel", "SiglipTextModel"),
-}
 _ENDS_IN_RELU = {"mobilenet_v1", "mobilenet_v2", "regnet", "resnet"}
-
-
-def open_checkpoint(checkpoint: str, side: Side) -> nn.Module:
-    """Open one side of a transformers checkpoint in float32.
-
-    A pooling layer the checkpoint has no weights for is taken out: random weights would spoil the features, and differ
-    each time.
-
-    Args:
-        checkpoint: A folder, or a name on the Hugging Face hub.
-        side: Which tower to take of CLIP and SigLIP.
-
-    Raises:
-        FileError: There is no such checkpoint, or its files cannot be read.
-        InputError: A kind of model this side cannot be taken from.
-        FormatError: Weights are missing.
-    """
-    import transformers
-
-    try:
-        with _quiet():
-            config = transformers.AutoConfig.from_pretrained(checkpoint)
-            kind = _class_of(config, side, checkpoint)
-            # On a GPU, other kinds of attention choose their kernel by whether a text is padded, and round differently.
-            attention = {"attn_implementation": "eager"} if side == "text" else {}
-            model, report = kind.from_pretrained(checkpoint, output_loading_info=True, **attention)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise FileError(
-            f"checkpoint {checkpoint}", expected="a transformers checkpoint", got=str(error).split("\n")[0],
-            remedy="Give the folder that holds its config.json, or a hub name while online.",
-        ) from error  # fmt: skip
-    missing = {key for key in report["missing_keys"] if "pooler" not in key.split(".")}
-    if missing:
-        raise FormatError(
-            f"checkpoint {checkpoint}", expected=f"all weights of {type(model).__name__}",
-            got=f"{len(missing)} missing, such as {min(missing)}", remedy="Take a whole checkpoint of this model.",
-        )  # fmt: skip
-    if len(report["missing_keys"]) > len(missing):
-        model.pooler = None
-    whole: nn.Module = model.float()
-    return whole
-
-
-def _class_of(config: Any, side: Side, checkpoint: str) -> Any:
-    """The transformers class that holds one side of a checkpoint."""
-    import transformers
-
-    stored = (config.architectures or [""])[0]
-    if config.model_type in _TOWERS:
-        return getattr(transformers, _TOWERS[config.model_type][side == "text"])
-    if stored in {name for names in _TOWERS.values() for name in names}:
-        return getattr(transformers, stored)
-    model = transformers.MODEL_MAPPING.get(type(config), None)
-    model = model[0] if isinstance(model, tuple) else model
-    if model is None or hasattr(model, "get_image_features") or getattr(config, "is_encoder_decoder", False):
-        raise InputError(
-            f"checkpoint {checkpoint}", expected=f"an encoder of {side}s, CLIP or SigLIP",
-            got=f"a {config.model_type} model",
-            remedy="Choose another checkpoint, or extract vectors yourself and use the encoder 'vector'.",
-        )  # fmt: skip
-    return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and listing the other tower's weights."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def describe_model(model: nn.Module) -> dict[str, Any]:
-    """What rebuilds a transformers model: its class, its config and whether it pools."""
-    config: Any = model.config
-    settings = json.loads(json.dumps(config.to_dict(), default=str))
-    return {"class": type(model).__name__, "model": settings, "pooler": getattr(model, "pooler", "") is not None}
-
-
-def rebuild_model(config: dict[str, Any], *, attention: str | None) -> nn.Module:
-    """Build the transformers model of :func:`describe_model` with random weights, in float32.
-
-    Raises:
-        FormatError: This version of transformers has no such model.
-    """
-    import transformers
-
-    kind: Any = getattr(transformers, config["class"], object)
-    if transformers.PreTrainedModel not in inspect.getmro(kind):
-        raise FormatError(
-            "encoder", expected="a model of this transformers version", got=config["class"],
-            remedy="Install the transformers version the run was made with.",
-        )  # fmt: skip
-    how = {} if attention is None else {"attn_implementation": attention}
-    settings = kind.config_class.from_dict(config["model"])
-    model = kind._from_config(settings, **how)
-    if not config["pooler"]:
-        model.pooler = None
-    whole: nn.Module = model.float()
-    return whole
 
 
 class TransformersImage(Encoder):
@@ -205,11 +89,11 @@ class TransformersImage(Encoder):
 
     Args:
         model: From :func:`open_checkpoint` or :func:`rebuild_model`.
-        preprocess: The checkpoint's own.
+        preprocess: What the checkpoint asks for.
         pretrained: Whether the weights come from a checkpoint.
     """
 
-    def __init__(self, model: nn.Module, preprocess: CheckpointPixels, *, pretrained: bool) -> None:
+    def __init__(self, model: nn.Module, preprocess: Preprocess, *, pretrained: bool) -> None:
         """Hold the model and find out its widths by encoding a black image."""
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
@@ -245,7 +129,6 @@ class TransformersImage(Encoder):
     def from_config(cls, config: dict[str, Any]) -> TransformersImage:
         """Build it from :meth:`config`."""
         preprocess = preprocess_from_config(config["preprocess"])
-        assert isinstance(preprocess, CheckpointPixels)
         return cls(rebuild_model(config, attention=None), preprocess, pretrained=config["pretrained"])
 
 
@@ -265,7 +148,7 @@ def transformers_image(*, checkpoint: str) -> TransformersImage:
     # torch's resizing starts threads for every image, which stall each other in busy worker processes; PIL's does not.
     with_pil = {"backend": "pil"} if int(transformers.__version__.split(".")[0]) >= 5 else {"use_fast": False}
     try:
-        with _quiet():
+        with quiet():
             processor = transformers.AutoImageProcessor.from_pretrained(checkpoint, **with_pil)
     except (OSError, ValueError) as error:
         raise FileError(
@@ -273,8 +156,27 @@ def transformers_image(*, checkpoint: str) -> TransformersImage:
             got=str(error).split("\n")[0], remedy="Take a checkpoint of an image model with all its files.",
         ) from error  # fmt: skip
     settings = {**processor.to_dict(), "image_processor_type": type(processor).__name__}
-    settings = json.loads(json.dumps(settings, default=str))
-    return TransformersImage(model, CheckpointPixels(settings), pretrained=True)
+    own = CheckpointPixels(json.loads(json.dumps(settings, default=str)))
+    return TransformersImage(model, _plain(own) or own, pretrained=True)
+
+
+def _plain(own: CheckpointPixels) -> Pixels | None:
+    """Pixels that do exactly what a checkpoint's image processor does, several times faster; None if none do."""
+    settings = own.settings
+    try:
+        size, shorter = settings["size"], None
+        if settings.get("do_center_crop"):
+            size, shorter = settings["crop_size"], size["shortest_edge"]
+        mean, std = tuple(settings["image_mean"]), tuple(settings["image_std"])
+        plain = Pixels(size["height"], mean, std, shorter, settings["resample"])
+        for shape in ((61, 97, 3), (200, 50, 3), (301, 300, 3)):
+            noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+            pixels, expected = plain(noise), own(noise)
+            if pixels.shape != expected.shape or not torch.allclose(pixels, expected, atol=1e-5):
+                return None
+    except (InputError, LookupError, TypeError, ValueError):
+        return None
+    return plain
 
 
 _HEADS = ("fc", "classifier", "heads", "head")

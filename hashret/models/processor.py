@@ -42,6 +42,7 @@ class Pixels:
         std: Divided by after that.
         shorter: First make the shorter side this long, at least ``size``, then cut the square out of the middle; None
             squeezes the whole image into the square.
+        resample: One of PIL's filters.
 
     Example:
         >>> Pixels(4, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))(Image.new("RGB", (9, 5), "white")).unique()
@@ -52,6 +53,7 @@ class Pixels:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     shorter: int | None = None
+    resample: int = Image.Resampling.BILINEAR
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Float32 (3, size, size)."""
@@ -60,10 +62,10 @@ class Pixels:
             short = min(width, height)
             width, height = int(self.shorter * width / short), int(self.shorter * height / short)
             left, top = (width - self.size) // 2, (height - self.size) // 2
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = image.resize((width, height), self.resample)
             image = image.crop((left, top, left + self.size, top + self.size))
         elif (width, height) != (self.size, self.size):
-            image = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
+            image = image.resize((self.size, self.size), self.resample)
         # NumPy, not torch: torch would start threads for every image, which stall each other in busy worker processes.
         pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
         mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (self.mean, self.std))
@@ -116,7 +118,7 @@ class Tokens:
     """Texts to the token ids of a transformers checkpoint.
 
     Attributes:
-        tokenizer: Any transformers tokenizer with a padding token.
+        tokenizer: Any transformers tokenizer.
         length: Tokens kept of a text, special ones included; the rest is cut off.
         full: Fill every text up to ``length`` and let the filling count, as SigLIP was trained.
     """
@@ -128,7 +130,7 @@ class Tokens:
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
         """Token ids int64 (B, T) and their mask bool (B, T)."""
         numbers = self.tokenizer(list(texts), truncation=True, max_length=self.length)["input_ids"]
-        return as_rows(numbers, self.length, self.tokenizer.pad_token_id, full=self.full)
+        return as_rows(numbers, self.length, self.tokenizer.pad_token_id or 0, full=self.full)
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it beside the tokenizer's files."""
@@ -306,8 +308,8 @@ def preprocess_from_config(config: dict[str, Any]) -> Preprocess:
         FormatError: The kind is unknown.
     """
     match config:
-        case {"kind": "pixels", "size": size, "mean": mean, "std": std, "shorter": shorter}:
-            return Pixels(size, tuple(mean), tuple(std), shorter)
+        case {"kind": "pixels", "size": size, "mean": mean, "std": std, "shorter": shorter, "resample": resample}:
+            return Pixels(size, tuple(mean), tuple(std), shorter, resample)
         case {"kind": "checkpoint", "settings": settings}:
             return CheckpointPixels(settings)
         case {"kind": "vectors", "dimension": dimension}:
@@ -351,7 +353,8 @@ def _unread(side: Side, example: Example) -> InputError:
 
 def _all_have(examples: Sequence[Example], side: Side) -> bool:
     """Whether all have an image (or text), rather than none."""
-    return _one_kind([getattr(example, side) is not None for example in examples], examples, f"an {side}", f"no {side}")
+    have = [getattr(example, side) is not None for example in examples]
+    return _one_kind(have, examples, {"image": "an image", "text": "a text"}[side], f"no {side}")
 
 
 def _one_kind(flags: Sequence[bool], examples: Sequence[Example], yes: str, no: str) -> bool:

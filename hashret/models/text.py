@@ -1,20 +1,24 @@
 """Encoders of texts: a small transformer to train from scratch, and any transformers checkpoint.
 
-Bags of words have a file of their own. How texts become token ids is the encoder's ``transform``, which the processor
-runs and saves; nothing here splits a text.
+How a transformers checkpoint is opened, described and rebuilt stands here, for images too. Bags of words have a file of
+their own. How texts become token ids is the encoder's ``transform``, which the processor runs and saves; nothing here
+splits a text.
 """
 
 from __future__ import annotations
 
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from hashret.errors import FileError, InputError
+from hashret.errors import FileError, FormatError, InputError
 from hashret.models.bag_of_words import Vocabulary, WordNumbers, check_size
-from hashret.models.features import Encoder, Features, evaluating
-from hashret.models.image import describe_model, open_checkpoint, rebuild_model
+from hashret.models.features import Encoder, Features, Side, evaluating
 from hashret.models.processor import Tokens
 
 __all__ = ["SmallTransformer", "TransformersText", "small_transformer", "transformers_text"]
@@ -73,11 +77,128 @@ class SmallTransformer(Encoder):
         return cls(**{key: value for key, value in config.items() if key != "encoder"})
 
 
+# Checkpoints of two towers are opened one tower at a time: (image class, text class).
+_TOWERS = {
+    "clip": ("CLIPVisionModelWithProjection", "CLIPTextModelWithProjection"),
+    "siglip": ("SiglipVisionModel", "SiglipTextModel"),
+}
+
+
+def open_checkpoint(checkpoint: str, side: Side) -> nn.Module:
+    """Open one side of a transformers checkpoint in float32.
+
+    A pooling layer the checkpoint has no weights for is taken out: random weights would spoil the features, and differ
+    each time.
+
+    Args:
+        checkpoint: A folder, or a name on the Hugging Face hub.
+        side: Which tower to take of CLIP and SigLIP.
+
+    Raises:
+        FileError: There is no such checkpoint, or its files cannot be read.
+        InputError: A kind of model this side cannot be taken from.
+        FormatError: Weights are missing.
+    """
+    import transformers
+
+    try:
+        with quiet():
+            config = transformers.AutoConfig.from_pretrained(checkpoint)
+            kind = _class_of(config, side, checkpoint)
+            # On a GPU, other kinds of attention choose their kernel by whether a text is padded, and round differently.
+            attention = {"attn_implementation": "eager"} if side == "text" else {}
+            model, report = kind.from_pretrained(checkpoint, output_loading_info=True, **attention)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise FileError(
+            f"checkpoint {checkpoint}", expected="a transformers checkpoint", got=str(error).split("\n")[0],
+            remedy="Give the folder that holds its config.json, or a hub name while online.",
+        ) from error  # fmt: skip
+    missing = {key for key in report["missing_keys"] if "pooler" not in key.split(".")}
+    if missing:
+        raise FormatError(
+            f"checkpoint {checkpoint}", expected=f"all weights of {type(model).__name__}",
+            got=f"{len(missing)} missing, such as {min(missing)}", remedy="Take a whole checkpoint of this model.",
+        )  # fmt: skip
+    if len(report["missing_keys"]) > len(missing):
+        model.pooler = None
+    whole: nn.Module = model.float()
+    return whole
+
+
+def _class_of(config: Any, side: Side, checkpoint: str) -> Any:
+    """The transformers class that holds one side of a checkpoint."""
+    import transformers
+
+    stored = (config.architectures or [""])[0]
+    if config.model_type in _TOWERS:
+        return getattr(transformers, _TOWERS[config.model_type][side == "text"])
+    if stored in {name for names in _TOWERS.values() for name in names}:
+        return getattr(transformers, stored)
+    model = transformers.MODEL_MAPPING.get(type(config), None)
+    model = model[0] if isinstance(model, tuple) else model
+    if model is None or hasattr(model, "get_image_features") or getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"checkpoint {checkpoint}", expected=f"an encoder of {side}s, CLIP or SigLIP",
+            got=f"a {config.model_type} model",
+            remedy="Choose another checkpoint, or extract vectors yourself and use the encoder 'vector'.",
+        )  # fmt: skip
+    return model
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and listing the other tower's weights."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def describe_model(model: nn.Module) -> dict[str, Any]:
+    """What rebuilds a transformers model: its class, its config and whether it pools."""
+    config: Any = model.config
+    whence = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")  # where it came from, not what it is
+    settings = {k: v for k, v in json.loads(json.dumps(config.to_dict(), default=str)).items() if k not in whence}
+    return {"class": type(model).__name__, "model": settings, "pooler": getattr(model, "pooler", "") is not None}
+
+
+def rebuild_model(config: dict[str, Any], *, attention: str | None) -> nn.Module:
+    """Build the transformers model of :func:`describe_model` with random weights, in float32.
+
+    Raises:
+        FormatError: This version of transformers has no such model.
+    """
+    import transformers
+
+    kind: Any = getattr(transformers, config["class"], object)
+    if transformers.PreTrainedModel not in inspect.getmro(kind):
+        raise FormatError(
+            "encoder", expected="a model of this transformers version", got=config["class"],
+            remedy="Install the transformers version the run was made with.",
+        )  # fmt: skip
+    how = {} if attention is None else {"attn_implementation": attention}
+    settings = kind.config_class.from_dict(config["model"])
+    model = kind._from_config(settings, **how)
+    if not config["pooler"]:
+        model.pooler = None
+    whole: nn.Module = model.float()
+    return whole
+
+
 class TransformersText(Encoder):
     """The text side of a transformers model: CLIP, SigLIP, BERT, MiniLM and others.
 
     Args:
-        model: From :func:`~hashret.models.image.open_checkpoint`.
+        model: From :func:`open_checkpoint` or :func:`rebuild_model`.
         pooling: ``mean`` of the tokens, the first token (``cls``), or what the ``model`` itself gives: CLIP's and
             SigLIP's embedding, a pooler's output.
         pretrained: Whether the weights come from a checkpoint.
@@ -190,8 +311,6 @@ def transformers_text(
             f"checkpoint {checkpoint}", expected=f"a tokenizer of about {model.config.vocab_size} tokens",
             got=reason or f"one of {len(tokenizer)}", remedy="Take a checkpoint of a text model with all its files.",
         )  # fmt: skip
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
     places = getattr(model.config, "max_position_embeddings", length)
     full = model.config.model_type.startswith("siglip")
     own = full or model.config.model_type.startswith("clip")

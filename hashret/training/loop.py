@@ -193,7 +193,7 @@ class _StageRun:
             terms = self.model(batch, self.stage, turn)
         total = torch.stack([term.float() for term in terms.values()]).sum()
         if not torch.isfinite(total):
-            values = ", ".join(f"{name} {float(term):.3g}" for name, term in terms.items())
+            values = ", ".join(f"{name} {float(term.detach()):.3g}" for name, term in terms.items())
             raise TrainingError(
                 f"{self.stage.name}, turn {turn.name}, epoch {self.progress.epoch + 1}, step {self.progress.step + 1}",
                 expected="finite losses",

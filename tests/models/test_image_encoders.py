@@ -14,6 +14,7 @@ from hashret.errors import FileError, FormatError, InputError
 from hashret.examples import Example
 from hashret.models import IMAGE_ENCODERS, Encoder, Processor, build_image_encoder, encoder_from_config
 from hashret.models.image import SmallCNN, TorchvisionImage
+from hashret.models.processor import CheckpointPixels, Pixels
 
 Checkpoints = Callable[[str], Path]
 KINDS = ("clip", "siglip", "vit", "vit-without-pooler", "mobilenet", "resnet")
@@ -114,11 +115,32 @@ def test_checkpoint_features_are_the_models_own(kind, checkpoints, pictures) -> 
     with torch.no_grad():
         pooled, tokens = _whole(AutoModel.from_pretrained(checkpoints(kind)).eval(), x, kind)
         features = encoder.eval()(x)
-    assert torch.allclose(features.pooled, pooled, atol=1e-5)
+    assert torch.allclose(features.pooled, pooled, atol=2e-4)  # sums in another order, through up to 50 layers
     assert features.tokens is not None
-    assert torch.allclose(features.tokens, tokens, atol=1e-5)
+    assert torch.allclose(features.tokens, tokens, atol=2e-4)
     assert features.pooled.std() > 1e-3
     assert encoder.nonnegative == (kind in ("mobilenet", "resnet"))
+
+
+def test_checkpoint_pixels_are_exactly_those_of_its_processor(copied, pictures) -> None:
+    from transformers import CLIPImageProcessorPil, ViTImageProcessorPil
+
+    square, cut = {"height": 32, "width": 32}, {"height": 24, "width": 24}
+    processors = {
+        "cut": (CLIPImageProcessorPil(size={"shortest_edge": 33}, crop_size=cut), Pixels),
+        "squeezed": (ViTImageProcessorPil(size=square, resample=3, image_mean=[0.1, 0.2, 0.3]), Pixels),
+        "oblong": (ViTImageProcessorPil(size={"height": 32, "width": 48}), CheckpointPixels),
+        "not normalised": (ViTImageProcessorPil(size=square, do_normalize=False), CheckpointPixels),
+        "scaled otherwise": (ViTImageProcessorPil(size=square, rescale_factor=1 / 127.5), CheckpointPixels),
+    }
+    folder = copied("resnet")
+    for processor, kind in processors.values():
+        processor.save_pretrained(folder)
+        encoder = build_image_encoder("transformers", {"checkpoint": str(folder)})
+        assert type(encoder.preprocess) is kind
+        for picture in pictures:
+            expected = processor(images=picture, return_tensors="pt")["pixel_values"][0]
+            assert torch.allclose(encoder.preprocess(picture), expected, atol=1e-5)
 
 
 def test_a_checkpoint_loads_the_same_twice(checkpoints) -> None:

@@ -1,0 +1,127 @@
+"""A run that is killed with -9 in the middle of every stage ends in the same weights as one that is left alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hashret.arrayfile import read_arrays
+from hashret.errors import FormatError, TrainingError
+from hashret.methods import METHODS
+from hashret.pipeline import read_recipe, train
+
+RECIPE = {
+    "data": {"name": "shapes", "train": 40, "validation": 12, "test": 8, "database": 26},
+    "image": {"name": "cnn", "width": 4, "dimension": 8},
+    "text": {"name": "bag_of_words", "size": 30},
+    "method": {
+        "name": "crcgs", "bits": 16, "width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 8,
+        "input_dropout": 0.1,
+    },
+    "stages": {
+        "image_to_text": {"epochs": 3, "batch_size": 4},
+        "text_to_image": {"epochs": 3, "batch_size": 4, "schedule": "plateau"},
+        "student": {"epochs": 3, "batch_size": 4, "schedule": "cosine", "warmup": 3},
+        "binary": {"epochs": 6, "batch_size": 4},
+    },
+    "training": {"device": "cpu", "checkpoint_steps": 1},
+}  # fmt: skip
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from hashret.pipeline import read_recipe, train
+train(read_recipe(sys.argv[1]), sys.argv[2], resume=True, quiet=True)
+"""
+
+
+def position(run: Path) -> tuple[int, int, int]:
+    """Stage, epoch and step of the newest checkpoint; checkpoints are replaced atomically, so this never sees half of one."""
+    try:
+        progress = read_arrays(run / "last.safetensors", kind="hashret.checkpoint/1", mmap=True)[1]["progress"]
+    except FileNotFoundError:
+        return (-1, 0, 0)
+    return progress["stage"], progress["epoch"], progress["step"]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
+    return path
+
+
+def start(recipe: Path, run: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(recipe), str(run)], env=environment)
+
+
+def kill_inside(process: subprocess.Popen[bytes], run: Path, stage: int) -> tuple[int, int, int]:
+    """Kill -9 as soon as the run stands in the middle of an epoch of this stage after its first."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the run ended before it could be killed in stage {stage}"
+        if (run / "last.safetensors").exists():
+            at = position(run)
+            if at[0] == stage and at[1] >= 1 and 1 <= at[2] <= 8:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                return position(run)
+        time.sleep(0.002)
+    raise AssertionError(f"stage {stage} was never reached")
+
+
+def rows(run: Path) -> list[dict[str, object]]:
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in log]
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage_and_resumed_gives_equal_weights(recipe, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(recipe, whole).wait(timeout=200) == 0
+    for stage in range(len(METHODS["crcgs"].stages)):
+        at = kill_inside(start(recipe, killed), killed, stage)
+        assert at[0] == stage
+    assert start(recipe, killed).wait(timeout=200) == 0
+    assert (whole / "model" / "model.safetensors").read_bytes() == (killed / "model" / "model.safetensors").read_bytes()
+    assert rows(whole) == rows(killed)
+    assert len(rows(whole)) == 15, "every epoch once"
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    short = read_recipe(RECIPE, [f"stages.{stage.name}.epochs=1" for stage in METHODS["crcgs"].stages])
+    train(short, tmp_path / "run", quiet=True)
+    before = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    log = (tmp_path / "run" / "log.jsonl").read_bytes()
+    train(short, tmp_path / "run", quiet=True, resume=True)
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == before
+    assert (tmp_path / "run" / "log.jsonl").read_bytes() == log
+    with pytest.raises(TrainingError, match="Add --resume"):
+        train(short, tmp_path / "run", quiet=True)
+    with pytest.raises(TrainingError, match=r"method.bits 32 \(was 16\)"):
+        train(read_recipe(short.to_dict(), ["method.bits=32"]), tmp_path / "run", quiet=True, resume=True)
+    checkpoint = tmp_path / "run" / "last.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-10])
+    with pytest.raises(FormatError, match="truncated"):
+        train(short, tmp_path / "run", quiet=True, resume=True)
+
+
+def test_another_seed_gives_other_weights_and_the_same_seed_the_same(tmp_path):
+    short = [f"stages.{stage.name}.epochs=1" for stage in METHODS["crcgs"].stages]
+    weights = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(read_recipe(RECIPE, [*short, f"training.seed={seed}"]), tmp_path / name, quiet=True)
+        weights.append((tmp_path / name / "model" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+    assert weights[0] != weights[2]
+
+
+def test_a_loss_that_is_no_number_is_named(tmp_path):
+    with pytest.raises(TrainingError, match=r"image_to_text, turn .*expected finite losses.*Lower the stage's lr"):
+        train(read_recipe(RECIPE, ["stages.image_to_text.lr=1e30"]), tmp_path / "run", quiet=True)
