@@ -92,7 +92,7 @@ class Retriever:
 
     def embed(self, examples: Sequence[Example], *, batch_size: int = 256) -> NDArray[np.float32]:
         """Continuous features of examples that all hold the same parts, float32 (N, dim)."""
-        return self._run(self.method.embed, examples, batch_size, 0)
+        return self._run(self.method.embed, examples, batch_size, self.method.dimension)
 
     def _run(
         self, function: Callable[[Inputs], Tensor], examples: Sequence[Example], batch_size: int, width: int

@@ -146,10 +146,11 @@ class Method(nn.Module, ABC):
         words: Width of what stands for a text where texts are generated: the bag of words, or the text vectors
             themselves.
         words_nonnegative: Whether those are never negative.
-        options: An instance of the class's ``options``.
+        options: An instance of the class's ``options``; all have ``bits`` and ``dimension``.
 
     Attributes:
         bits: Width of a code.
+        dimension: Width of an embedding.
         arguments: ``classes``, ``words`` and ``words_nonnegative``, so that a saved model can be built again.
     """
 
@@ -173,6 +174,7 @@ class Method(nn.Module, ABC):
         self.image, self.text = image, text
         self.o = options
         self.bits: int = options.bits
+        self.dimension: int = options.dimension
         self.arguments = {"classes": classes, "words": words, "words_nonnegative": words_nonnegative}
 
     @abstractmethod

@@ -98,7 +98,7 @@ class FeatureCache:
             places.setdefault(digest(example, side), []).append(row)
         result = np.empty((len(examples), encoder.dimension), np.float32)
         missing = dict(places)
-        for key, values in _stored(folder, missing, encoder.dimension):
+        for key, values in _stored(folder, places, encoder.dimension):
             result[places[key]] = values
             del missing[key]
         if progress is not None:

@@ -66,7 +66,7 @@ class Pixels:
             image = image.crop((left, top, left + self.size, top + self.size))
         elif (width, height) != (self.size, self.size):
             image = image.resize((self.size, self.size), self.resample)
-        # NumPy, not torch: torch would start threads for every image, which stall each other in busy worker processes.
+        # NumPy, not torch, here and in Processor: torch's threads stall each other in busy worker processes.
         pixels = np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(255)
         mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (self.mean, self.std))
         return torch.from_numpy((pixels - mean) / std)
@@ -199,17 +199,19 @@ class Processor:
             return _stack_vectors([example.image for example in examples], examples, self.image_preprocess)
         if self.image_preprocess is None:
             raise _unread("image", examples[0])
-        pixels = []
-        for example in examples:
+        batch = np.empty((0,), np.float32)
+        for row, example in enumerate(examples):
             assert example.image is not None
-            pixels.append(self.image_preprocess(open_image(example.image)))
-            if pixels[-1].shape != pixels[0].shape:
+            pixels = self.image_preprocess(open_image(example.image)).numpy()
+            if row == 0:
+                batch = np.empty((len(examples), *pixels.shape), np.float32)
+            if pixels.shape != batch.shape[1:]:
                 raise ImageError(
-                    f"image {example.key}", expected=f"{tuple(pixels[0].shape)} as {examples[0].key} becomes",
-                    got=str(tuple(pixels[-1].shape)),
-                    remedy="Take a checkpoint whose processor makes all images one size.",
+                    f"image {example.key}", expected=f"{batch.shape[1:]} as {examples[0].key} becomes",
+                    got=str(pixels.shape), remedy="Take a checkpoint whose processor makes all images one size.",
                 )  # fmt: skip
-        return torch.stack(pixels)
+            batch[row] = pixels
+        return torch.from_numpy(batch)
 
     def _texts(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor | None, Tensor | None]:
         vectors = [isinstance(example.text, np.ndarray) for example in examples]

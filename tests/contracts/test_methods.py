@@ -195,7 +195,11 @@ def test_crcgs_noise_follows_its_definition():
         torch.manual_seed(0)
         options = kind.options(bits=BITS, noise=noise, **SMALL["crcgs"])
         method = kind(
-            VectorEncoder(dimension=PIXELS), VectorEncoder(dimension=WORDS), classes=CLASSES, words=WORDS, options=options
+            VectorEncoder(dimension=PIXELS),
+            VectorEncoder(dimension=WORDS),
+            classes=CLASSES,
+            words=WORDS,
+            options=options,
         )
         stage = method.stages[2]
         method.prepare(stage)

@@ -116,6 +116,19 @@ def test_what_was_asked_before_changes_no_bit(processor, tmp_path) -> None:
     for start in range(0, 90, 7):
         rows = order[start : start + 7]
         assert np.array_equal(parts.features(encoder, processor, texts(*rows), "text"), whole[rows])
+    assert len(files(parts)) == 13
+    encoder.calls.clear()
+    assert np.array_equal(parts.features(encoder, processor, texts(*range(90)), "text"), whole)
+    assert encoder.calls == []
+
+
+def test_every_file_is_looked_into(cache, processor) -> None:
+    encoder = Counting()
+    halves = [cache.features(encoder, processor, texts(*part), "text") for part in (range(8), range(8, 16))]
+    assert len(files(cache)) == 2
+    encoder.calls.clear()
+    assert np.array_equal(cache.features(encoder, processor, texts(*range(16)), "text"), np.concatenate(halves))
+    assert encoder.calls == []
 
 
 def test_other_weights_preparation_or_blocks_are_other_features(cache, processor) -> None:
