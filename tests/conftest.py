@@ -1,4 +1,4 @@
-"""Tiny transformers checkpoints with random weights, made here, and pictures to encode; nothing asks the network."""
+"""What several rooms share: tiny transformers checkpoints with random weights, made here, and pictures to encode."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Every recipe of the repository is loaded, built, trained two steps and measured, on a tiny tree in its dataset's layout."""
+"""Every recipe of the repository is loaded, built, trained two steps and measured, on a tiny tree of its dataset."""
 
 import json
 from collections.abc import Callable

@@ -25,7 +25,7 @@ Side = Literal["query", "target"]
 
 @dataclass(frozen=True)
 class StageSettings:
-    """How one stage is trained; a method's defaults are its paper's, a recipe overrides them key by key.
+    """How one stage is trained; a method has defaults and its paper's values as presets, a recipe overrides both.
 
     Attributes:
         epochs: Passes over the training pairs, >= 0; with 0 the stage is left out.
@@ -134,7 +134,7 @@ class Method(nn.Module, ABC):
 
     Class attributes:
         stages: In training order.
-        settings: Default :class:`StageSettings` by stage name: the paper's.
+        settings: Default :class:`StageSettings` by stage name.
         options: The dataclass of the method's own options, all with defaults; a recipe's ``method:`` section.
         presets: Named sets of options and stage settings, such as a paper's values for one dataset, in the form of a
             recipe: ``{"options": {...}, "stages": {...}}``.

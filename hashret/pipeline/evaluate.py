@@ -93,9 +93,9 @@ def evaluate_run(
 
 
 def _rows(recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], say: Say) -> dict[str, Encode]:
-    """What is measured: the run first, then its floors. CCA is left out, and said so, where it has too few directions."""
+    """What is measured: the run first, then its floors; CCA only where it has enough directions, which is said."""
     seed, frozen = recipe.evaluation.seed, recipe.frozen["image"] or recipe.image.name == "vector"
-    rows = {type(retriever.method).__name__: retriever.encode}
+    rows: dict[str, Encode] = {type(retriever.method).__name__: retriever.encode}
     name = "sign(CCA)" if frozen else "sign(CCA) of 16 x 16 thumbnails"
     try:
         rows[name] = cca_codes(retriever, pairs, retriever.bits, seed, frozen=frozen)

@@ -136,13 +136,18 @@ def load_data(recipe: Recipe, root: str | None, run: Run | None, say: Say) -> Re
 
 
 def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]:
-    """Encoders, vocabulary and method for a dataset, with fresh weights from torch's current random state."""
+    """Encoders, vocabulary and method for a dataset, with fresh weights from torch's current random state.
+
+    Where a frozen checkpoint reads the texts, its vectors stand for them also where texts are generated; there is then
+    no bag of words and no vocabulary.
+    """
     texts = [pair.target.text for pair in dataset.train if isinstance(pair.target.text, str)]
     vocabulary = None
-    if texts:
+    precomputed = recipe.frozen["text"] and recipe.text.name == "transformers"
+    if texts and not precomputed:
         wanted = {key: recipe.text.options[key] for key in ("size", "stop_words") if key in recipe.text.options}
         vocabulary = Vocabulary.fit(texts, **{"size": GENERATED_WORDS, **wanted})
-    elif recipe.text.name != "vector":
+    elif not texts and recipe.text.name != "vector":
         raise DataError(
             f"dataset {dataset.name}",
             expected=f"sentences for the text encoder {recipe.text.name}",

@@ -175,7 +175,7 @@ def test_crcgs_refuses_composed_queries():
 
 
 def test_crcgs_adversaries_are_wired_across():
-    """The image assistant judges pictures generated from the text side, and the text assistant words from the image side."""
+    """The image assistant judges pictures generated from texts, and the text assistant words from images."""
     method = build("crcgs")
     stage = method.stages[2]
     method.prepare(stage)

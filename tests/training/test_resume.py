@@ -41,7 +41,7 @@ train(read_recipe(sys.argv[1]), sys.argv[2], resume=True, quiet=True)
 
 
 def position(run: Path) -> tuple[int, int, int]:
-    """Stage, epoch and step of the newest checkpoint; checkpoints are replaced atomically, so this never sees half of one."""
+    """Stage, epoch and step of the newest checkpoint, which is replaced atomically: this never sees half of one."""
     try:
         progress = read_arrays(run / "last.safetensors", kind="hashret.checkpoint/1", mmap=True)[1]["progress"]
     except FileNotFoundError:
