@@ -2,7 +2,7 @@
 
     python benchmarks/crcgs_options.py configs/crcgs-flickr8k.yaml --data ROOT --seeds 0 1 2 --out options.json
 
-Each row is a whole training run with one change; a row's score is the tie-aware mAP of the codes on the recipe's validation tasks,
+Each row is a whole training run with one change; its score is the tie-aware mAP of the codes on the validation tasks,
 which no row is trained on. The test split is not touched. Rows are printed as they finish and written as JSON.
 """
 
@@ -42,7 +42,7 @@ def score(recipe: Recipe, data: str) -> dict[str, float]:
     """Train one recipe and measure its codes on the validation tasks."""
     with tempfile.TemporaryDirectory() as folder:
         retriever = train(recipe, folder, data=data, quiet=True)
-    dataset = load_data(recipe, data, None, lambda line: None)
+    dataset, _ = load_data(recipe, data, lambda line: None)
     dataset = freeze(recipe, dataset, retriever.method, retriever.processor, "cpu", lambda line: None)
     return {
         task.name: evaluate((retriever.encode(task.queries), retriever.encode(task.gallery)), task.relevance)["map"]

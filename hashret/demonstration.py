@@ -60,7 +60,7 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     retriever = train(recipe, out / "run", say=say)
     say(f"trained in {time.monotonic() - begun:.0f} s; encoding, indexing and measuring")
     results = evaluate_run(out / "run")
-    dataset = load_data(recipe, None, None, lambda line: None)
+    dataset, _ = load_data(recipe, None, lambda line: None)
     tasks = {task.name: task for task in dataset.test}
     for task in tasks.values():
         _index(retriever, task, out)

@@ -69,7 +69,7 @@ def evaluate_run(
     recipe = read_recipe(content)
     device = device_named(recipe.training.device)
     retriever = Retriever.from_pretrained(run.folder, device=device)
-    dataset = load_data(recipe, root if data is None else os.fspath(data), None, say)
+    dataset, _ = load_data(recipe, root if data is None else os.fspath(data), say)
     if not dataset.test:
         raise DataError(
             f"dataset {dataset.name}",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hashret.data import DATASETS
-from hashret.data.quarantine import quarantine
+from hashret.data.quarantine import Rejected, quarantine
 from hashret.errors import DataError
 from hashret.evaluation import evaluate
 from hashret.examples import Example, RetrievalDataset, Task
@@ -86,8 +86,9 @@ def train(
         TrainingError: A run that cannot begin, go on or converge.
     """
     root = None if data is None else os.fspath(data)
+    dataset, rejected = load_data(recipe, root, say)
     run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
-    dataset = load_data(recipe, root, run, say)
+    run.write_rejected([asdict(item) for item in rejected])
     device = device_named(recipe.training.device)
     torch.manual_seed(random_state(recipe.training.seed))
     method, processor = build(recipe, dataset)
@@ -116,12 +117,10 @@ def train(
     return retriever
 
 
-def load_data(recipe: Recipe, root: str | None, run: Run | None, say: Say) -> RetrievalDataset:
+def load_data(recipe: Recipe, root: str | None, say: Say) -> tuple[RetrievalDataset, list[Rejected]]:
     """Load the recipe's dataset and leave out what cannot be used, counted and listed."""
     dataset = DATASETS[recipe.data.name](root, **recipe.data.options)
     dataset, rejected = quarantine(dataset)
-    if run is not None:
-        run.write_rejected([asdict(item) for item in rejected])
     for note in dataset.notes:
         say(note)
     if rejected:
@@ -132,7 +131,7 @@ def load_data(recipe: Recipe, root: str | None, run: Run | None, say: Say) -> Re
     unlabelled = sum(pair.labels is not None and not pair.labels.any() for pair in dataset.train)
     if unlabelled:
         say(f"{unlabelled} training pairs have no label: they are similar to themselves alone and have no support set")
-    return dataset
+    return dataset, rejected
 
 
 def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]:

@@ -25,7 +25,7 @@ COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200)}
 
 
 def make_folder(root: Path) -> Path:
-    """Thirty pictures of three colours, two sentences each, labelled by colour; one picture is torn, one text is blank."""
+    """Thirty pictures of three colours, two sentences each, labelled by colour; one is torn, one text is blank."""
     root.mkdir()
     chance, rows = np.random.default_rng(0), []
     for number in range(30):
@@ -96,7 +96,8 @@ def test_encode_index_search(world, tmp_path):
     done = call("search", index, "--run", world["run"], "--text", "something red", "-k", 4, "--picture", picture)
     assert done.exit_code == 0
     assert done.output.count("distance") == 4
-    assert Image.open(picture).size[0] > 200
+    with Image.open(picture) as drawn:
+        assert drawn.size[0] > 200
     found = json.loads(
         call("search", index, "--run", world["run"], "--image", world["folder"] / "5.png", "--json").stdout
     )
@@ -161,7 +162,9 @@ def test_mistakes_get_one_line_that_says_what_to_do(world, tmp_path):
     assert "metadata.jsonl" in wrong(world, tmp_path, "train", recipe, "--data", tmp_path / "empty", *out)
     assert "Add --resume" in wrong(world, tmp_path, "train", recipe, "--data", folder, "--out", run)
     assert "expected a run folder" in wrong(world, tmp_path, "evaluate", tmp_path / "empty")
-    assert "codes" in wrong(world, tmp_path, "index", folder / "metadata.jsonl", *out)
+    assert "expected a safetensors file" in wrong(
+        world, tmp_path, "index", folder / "metadata.jsonl", "--out", tmp_path / "index"
+    )
     single = tmp_path / "single"
     single.mkdir()
     Image.new("RGB", (40, 40)).save(single / "a.png")
@@ -173,7 +176,9 @@ def test_mistakes_get_one_line_that_says_what_to_do(world, tmp_path):
     (torn / "a.jpg").write_bytes(b"\xff\xd8\xff no picture")
     assert "none: " in wrong(world, tmp_path, "encode", run, torn, "--side", "image", "--out", tmp_path / "torn.codes")
     np.save(tmp_path / "nan.npy", np.full((3, 8), np.nan, np.float32))
-    message = wrong(world, tmp_path, "encode", run, tmp_path / "nan.npy", "--side", "image", "--out", tmp_path / "n.codes")
+    message = wrong(
+        world, tmp_path, "encode", run, tmp_path / "nan.npy", "--side", "image", "--out", tmp_path / "n.codes"
+    )
     assert "finite" in message or "NaN" in message
 
 
