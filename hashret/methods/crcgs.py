@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,12 +48,14 @@ from hashret.losses import (
 )
 from hashret.losses.generative import Reconstruction
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, one_modality
-from hashret.models.features import Encoder, Inputs
+from hashret.models.features import Encoder, Features, Inputs
+from hashret.models.generator import Generator, discriminator
 from hashret.models.heads import HashLayer, mlp
 
 __all__ = ["CRCGS", "CRCGSOptions"]
 
 
+Given = TypeVar("Given")
 _BOTH: tuple[Side, Side] = ("query", "target")
 
 
@@ -120,36 +122,8 @@ class CRCGSOptions:
     quantization_weight: float = 0.1
 
 
-class Generator(nn.Module):
-    """A teacher: features of one modality -> embedding g -> features of the other; ReLU as in CRCGS's code.
-
-    Args:
-        source: Width of the features it reads.
-        target: Width of the features it generates.
-        widths: Hidden widths of encoder and decoder.
-        dimension: Of the embedding.
-        dropout: On its input.
-        nonnegative: Whether what it generates is never negative, so that a last ReLU cannot cut it off.
-    """
-
-    def __init__(
-        self, source: int, target: int, widths: tuple[int, int], dimension: int, dropout: float, nonnegative: bool
-    ) -> None:
-        """Build encoder and decoder."""
-        super().__init__()
-        self.encoder = mlp((source, widths[0], dimension), "relu", last=True, dropout=dropout)
-        self.decoder = mlp((dimension, widths[1], target), "relu", last=nonnegative)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, source) -> (B, target)."""
-        generated: Tensor = self.decoder(self.encoder(features))
-        return generated
-
-
 class CRCGS(Method):
-    """CRCGS over any image and text encoder.
-
-    Args: see :class:`~hashret.methods.method.Method`; ``options`` is a :class:`CRCGSOptions`.
+    """CRCGS over any image and text encoder; ``options`` is a :class:`CRCGSOptions`.
 
     Raises:
         DataError: No classes: the classifier, the similarities and the support sets come from labels.
@@ -194,11 +168,11 @@ class CRCGS(Method):
                 remedy="Give labels, or use a method for pairs without labels.",
             )
         o = options
-        self._scratch_encoders = {
+        scratch = {
             "image_to_text": _parameters(image) if not image.pretrained else [],
             "text_to_image": _parameters(text) if not text.pretrained else [],
         }
-        self._student_encoders = _parameters(image) + _parameters(text)
+        self._encoders = {"generator": scratch, "student": {"student": _parameters(image) + _parameters(text)}}
         wide, deep, g = o.width, o.dimension, o.generative_dimension
         pictures = image.dimension
         self.image_to_text = Generator(
@@ -207,7 +181,8 @@ class CRCGS(Method):
         self.text_to_image = Generator(
             text.dimension, pictures, (wide, wide), g, o.generator_dropout, image.nonnegative
         )
-        self.image_judge, self.text_judge = _discriminators(pictures, words, wide)
+        self.image_judge = discriminator(pictures, (wide, wide // 2, wide // 4))
+        self.text_judge = discriminator(words, (512, 64, 32))
         hidden = (wide,) * o.tower_layers
         self.image_tower = mlp((pictures, *hidden), o.activation, last=True, dropout=o.input_dropout)
         self.text_tower = mlp((text.dimension, *hidden), o.activation, last=True, dropout=o.input_dropout)
@@ -215,28 +190,27 @@ class CRCGS(Method):
         self.classifier = nn.Linear(deep, classes)
         self.image_conversion = mlp((deep, g), "relu", last=True)
         self.text_conversion = mlp((deep, g), "relu", last=True)
-        self.image_assistant, self.text_assistant = _discriminators(pictures, words, wide)
+        self.image_assistant = discriminator(pictures, (wide, wide // 2, wide // 4))
+        self.text_assistant = discriminator(words, (512, 64, 32))
         self.hash = HashLayer(deep, o.bits, hidden=o.hash_width, dropout=o.hash_dropout)
 
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
         """The networks each turn trains."""
-        if stage.name == "image_to_text":
-            part = self.text_judge if turn.name == "judge" else self.image_to_text
-        elif stage.name == "text_to_image":
-            part = self.image_judge if turn.name == "judge" else self.text_to_image
-        elif stage.name == "binary":
-            part = self.hash
-        elif turn.name == "adversary":
-            part = nn.ModuleList([self.image_assistant, self.text_assistant])
-        else:
-            part = nn.ModuleList(
-                [self.image_tower, self.text_tower, self.shared, self.classifier]
-                + [self.image_conversion, self.text_conversion]
-            )
-        encoders = self._scratch_encoders.get(stage.name, []) if turn.name == "generator" else []
-        if turn.name == "student":
-            encoders = self._student_encoders
-        return {"heads": list(part.parameters()), "encoders": encoders}
+        student = (self.image_tower, self.text_tower, self.shared, self.classifier)
+        networks: dict[tuple[str, str], tuple[nn.Module, ...]] = {
+            ("image_to_text", "judge"): (self.text_judge,),
+            ("image_to_text", "generator"): (self.image_to_text,),
+            ("text_to_image", "judge"): (self.image_judge,),
+            ("text_to_image", "generator"): (self.text_to_image,),
+            ("student", "adversary"): (self.image_assistant, self.text_assistant),
+            ("student", "student"): (*student, self.image_conversion, self.text_conversion),
+            ("binary", "hash"): (self.hash,),
+        }
+        own = networks[stage.name, turn.name]
+        return {
+            "heads": [parameter for network in own for parameter in network.parameters()],
+            "encoders": self._encoders.get(turn.name, {}).get(stage.name, []),
+        }
 
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """Image features to generate; the auxiliary generative features g; the student's features v and t."""
@@ -269,21 +243,20 @@ class CRCGS(Method):
 
     def _pooled(self, inputs: Inputs) -> Tensor:
         if one_modality(inputs, "CRCGS") == "image":
-            assert inputs.image is not None
-            return _encode(self.image, inputs.image, None)
-        assert inputs.text is not None
-        return _encode(self.text, inputs.text, inputs.text_mask)
+            features: Features = self.image(_given(inputs.image))
+        else:
+            features = self.text(_given(inputs.text), inputs.text_mask)
+        return features.pooled
 
     def _generator(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
         """A teacher against its own discriminator: rebuild the other modality, and pass for real."""
-        assert batch.target is not None
+        texts = _given(batch.target)
         if stage.name == "image_to_text":
-            assert batch.query is not None
-            source, generator, judge = batch.query, self.image_to_text, self.text_judge
-            target = batch.target.bag if batch.target.bag is not None else batch.target.text
+            source, generator, judge = _given(batch.query), self.image_to_text, self.text_judge
+            target = _given(texts.bag if texts.bag is not None else texts.text)
         else:
-            source, generator, judge, target = batch.target, self.text_to_image, self.image_judge, batch.query_fixed
-        assert target is not None
+            source, generator, judge = texts, self.text_to_image, self.image_judge
+            target = _given(batch.query_fixed)
         if "generated" not in batch.scratch:
             batch.scratch["generated"] = generator(self._pooled(source))
         generated = batch.scratch["generated"]
@@ -298,9 +271,7 @@ class CRCGS(Method):
     def _features(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """v, t and their conversions a, b; computed once a step, with gradient, for all turns."""
         if "features" not in batch.scratch:
-            assert batch.query is not None
-            assert batch.target is not None
-            v, t = self.embed(batch.query), self.embed(batch.target)
+            v, t = self.embed(_given(batch.query)), self.embed(_given(batch.target))
             batch.scratch["features"] = (v, t, self.image_conversion(v), self.text_conversion(t))
         features: tuple[Tensor, Tensor, Tensor, Tensor] = batch.scratch["features"]
         return features
@@ -321,11 +292,8 @@ class CRCGS(Method):
 
     def _student(self, batch: Batch) -> dict[str, Tensor]:
         """The student's objective L = L_o + L_t + L_ta + L_c + L_ssl."""
-        o, labels = self.o, batch.labels
-        g_image, g_text = batch.query_fixed, batch.target_fixed
-        assert labels is not None
-        assert g_image is not None
-        assert g_text is not None
+        o, labels = self.o, _given(batch.labels)
+        g_image, g_text = _given(batch.query_fixed), _given(batch.target_fixed)
         v, t, a, b = self._features(batch)
         similar = similarity(labels)
         fooled = adversarial(self.image_assistant(self.text_to_image.decoder(b)), real=True) + adversarial(
@@ -347,15 +315,12 @@ class CRCGS(Method):
 
     def _binary(self, batch: Batch) -> dict[str, Tensor]:
         """The binary layer: keep the structure of the centres, the similarities, and little to lose by the sign."""
-        o, v, t = self.o, batch.query_fixed, batch.target_fixed
-        assert batch.labels is not None
-        assert v is not None
-        assert t is not None
+        o, v, t = self.o, _given(batch.query_fixed), _given(batch.target_fixed)
         centre = (v + t) / 2
         codes = self.hash(centre)
         return {
             "structure": o.structure_weight * structure(centre, codes),
-            "pair": o.hash_pair_weight * self._pairs(self.hash(v), self.hash(t), similarity(batch.labels)),
+            "pair": o.hash_pair_weight * self._pairs(self.hash(v), self.hash(t), similarity(_given(batch.labels))),
             "quantization": o.quantization_weight * quantization(codes),
         }
 
@@ -369,21 +334,15 @@ class CRCGS(Method):
         return torch.stack(terms).sum()
 
 
-def _encode(encoder: Encoder, x: Tensor, mask: Tensor | None) -> Tensor:
-    return encoder(x, mask).pooled  # type: ignore[no-any-return]
+def _given(part: Given | None) -> Given:
+    """A part of a batch that the stage said it reads."""
+    assert part is not None
+    return part
 
 
 def _parameters(encoder: Encoder) -> list[nn.Parameter]:
     """The parameters of an encoder that is not frozen."""
     return [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-
-
-def _discriminators(pictures: int, words: int, wide: int) -> tuple[nn.Module, nn.Module]:
-    """The two "teaching assistants": of image features and of bags of words."""
-    return (
-        mlp((pictures, wide, wide // 2, wide // 4, 2), "relu", last=False),
-        mlp((words, 512, 64, 32, 2), "relu", last=False),
-    )
 
 
 def _published(epochs: int, hash_epochs: int, schedule: str, **weights: float) -> dict[str, Any]:
