@@ -117,5 +117,7 @@ def _precision_recall(retriever: Retriever, dataset: RetrievalDataset, seed: int
     for name, encode in encoders.items():
         for task in dataset.test:
             pair: tuple[Codes, Codes] = (encode(task.queries), encode(task.gallery))
-            curves[f"{name}, {task.name}"] = precision_recall(pair, task.relevance)
+            recall, precision = precision_recall(pair, task.relevance)
+            found = recall > 0.001  # at smaller radii next to no query finds anything
+            curves[f"{name}, {task.name}"] = recall[found], precision[found]
     precision_recall_curves(curves, path, title=f"Precision and recall by Hamming radius, {retriever.bits} bits")
