@@ -59,7 +59,7 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     say("drawing the shapes dataset and training CRCGS on it")
     retriever = train(recipe, out / "run", say=say)
     say(f"trained in {time.monotonic() - begun:.0f} s; encoding, indexing and measuring")
-    results = evaluate_run(out / "run")
+    results = evaluate_run(out / "run", say=say)
     dataset, _ = load_data(recipe, None, lambda line: None)
     tasks = {task.name: task for task in dataset.test}
     for task in tasks.values():

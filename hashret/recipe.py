@@ -140,7 +140,7 @@ def settings_of(function: Callable[..., Any]) -> type[BaseModel]:
         {'size': 32, 'seed': 0}
     """
     target = function.__init__ if inspect.isclass(function) else function
-    hints = typing.get_type_hints(function if is_dataclass(function) else target)
+    hints = typing.get_type_hints(function if is_dataclass(function) else target, include_extras=True)
     known: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if is_dataclass(function) or parameter.kind is inspect.Parameter.KEYWORD_ONLY:

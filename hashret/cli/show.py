@@ -18,7 +18,7 @@ def say(line: str) -> None:
 
 
 def print_results(results: Results) -> None:
-    """Print one table a metric, a row a method, a column a task, with tie policy, sizes and unanswered queries."""
+    """Print a table a metric (a row a method, a column a task, the tie policy named), then sizes and notes."""
     from rich.console import Console
 
     from hashret.report import results_table
@@ -28,10 +28,11 @@ def print_results(results: Results) -> None:
     first = next(iter(results.scores.values()))
     for metric in first[tasks[0]].means():
         rows = {row: {task: scores[task][metric] for task in tasks} for row, scores in results.scores.items()}
-        counts = "; ".join(
-            f"{task}: {q:,} queries ({first[task].unanswered} without a right answer left out), {n:,} in the database"
-            for task, (q, n) in results.sizes.items()
-        )
-        caption = f"{results.dataset}\n{counts}"
         title = f"{metric}, {results.bits} bits, ties: {first[tasks[0]].ties}, database: encoded"
-        console.print(results_table(title, tasks, rows, caption))
+        console.print(results_table(title, tasks, rows))
+    console.print(results.dataset, highlight=False)
+    for task, (queries, gallery) in results.sizes.items():
+        left = f"{first[task].unanswered:,} without a right answer left out"
+        console.print(f"{task}: {queries:,} queries ({left}), {gallery:,} in the database", highlight=False)
+    for note in results.notes:
+        console.print(note, style="dim", highlight=False, soft_wrap=True)

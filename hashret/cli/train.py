@@ -34,5 +34,5 @@ def train(
     speak = (lambda line: None) if quiet else say
     checked = pipeline.read_recipe(recipe, overrides)
     pipeline.train(checked, folder, data=data, resume=resume, quiet=quiet, say=speak)
-    print_results(pipeline.evaluate_run(folder, data=data))
+    print_results(pipeline.evaluate_run(folder, data=data, say=speak))
     speak(f"run folder: {folder}")

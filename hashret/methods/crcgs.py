@@ -27,9 +27,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -93,7 +94,7 @@ class CRCGSOptions:
         quantization_weight: Of term 3.
     """
 
-    bits: int = 64
+    bits: Annotated[int, Field(ge=1)] = 64
     width: int = 2048
     tower_layers: int = 1
     activation: Literal["tanh", "relu"] = "relu"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +28,8 @@ Side = Literal["query", "target"]
 class StageSettings:
     """How one stage is trained; a method has defaults and its paper's values as presets, a recipe overrides both.
 
+    The bounds are checked where a recipe is read.
+
     Attributes:
         epochs: Passes over the training pairs, >= 0; with 0 the stage is left out.
         batch_size: Pairs a step, >= 2.
@@ -41,16 +44,16 @@ class StageSettings:
         patience: Epochs without a better validation score after which the stage ends; 0 = never.
     """
 
-    epochs: int
-    batch_size: int = 80
-    lr: float = 1e-4
-    encoder_lr: float | None = None
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)] = 80
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    encoder_lr: Annotated[float, Field(gt=0)] | None = None
     betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    warmup: int = 0
-    clip: float = 0.0
-    patience: int = 0
+    warmup: Annotated[int, Field(ge=0)] = 0
+    clip: Annotated[float, Field(ge=0)] = 0.0
+    patience: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)

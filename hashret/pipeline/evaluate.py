@@ -58,7 +58,7 @@ def evaluate_run(
     Args:
         folder: The run.
         data: Root of the dataset, if it has moved since training.
-        say: Told in a line what happens.
+        say: Told in a line what happens; the notes of the dataset are in the results.
 
     Raises:
         FileError: No run, or no trained model in it.
@@ -69,7 +69,7 @@ def evaluate_run(
     recipe = read_recipe(content)
     device = device_named(recipe.training.device)
     retriever = Retriever.from_pretrained(run.folder, device=device)
-    dataset, _ = load_data(recipe, root if data is None else os.fspath(data), say)
+    dataset, _ = load_data(recipe, root if data is None else os.fspath(data), lambda note: None)
     if not dataset.test:
         raise DataError(
             f"dataset {dataset.name}",

@@ -1,0 +1,121 @@
+"""Every way to combine encoders, sides and devices trains, saves and measures; on thirty small pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hashret.errors import DataError, RecipeError
+from hashret.examples import Example, Pair, RetrievalDataset
+from hashret.pipeline import evaluate_run, read_recipe, train
+from hashret.pipeline.train import build
+from hashret.retriever import Retriever
+
+STAGES = ("image_to_text", "text_to_image", "student", "binary")
+METHOD = {"name": "crcgs", "bits": 8, "width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 8}
+CNN = {"name": "cnn", "size": 32, "width": 4, "dimension": 8}
+BAG = {"name": "bag_of_words", "size": 30}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "pictures"
+    root.mkdir()
+    chance, rows = np.random.default_rng(0), []
+    for number in range(20):
+        picture = Image.fromarray(chance.integers(0, 256, (34, 34, 3), dtype=np.uint8))
+        picture.save(root / f"{number}.png")
+        name = ("cat", "dog")[number % 2]
+        rows.append({"file_name": f"{number}.png", "texts": [f"a red {name}", f"the {name} runs"], "labels": [name]})
+    rows[4]["labels"] = []
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return root
+
+
+def recipe(image, text, *sets):
+    raw = {"data": {"name": "folder", "validation": 0.3, "test": 0.2}, "image": image, "text": text, "method": METHOD}
+    raw["stages"] = {stage: {"epochs": 1, "batch_size": 6} for stage in STAGES}
+    return read_recipe(raw, sets)
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "sets"),
+    [
+        (CNN, BAG, ()),
+        (CNN, {"name": "transformer", "dimension": 16, "layers": 1, "heads": 2}, ()),
+        (CNN, {"name": "transformers", "checkpoint": "bert", "frozen": True}, ()),
+        (CNN, {"name": "transformers", "checkpoint": "bert", "frozen": False}, ("stages.student.encoder_lr=1e-5",)),
+        ({"name": "transformers", "checkpoint": "mobilenet"}, BAG, ()),
+        ({"name": "transformers", "checkpoint": "vit", "frozen": False}, BAG, ()),
+        ({"name": "transformers", "checkpoint": "clip"}, {"name": "transformers", "checkpoint": "clip"}, ()),
+        ({"name": "torchvision", "architecture": "resnet18", "size": 32}, BAG, ()),
+        (CNN, BAG, ("training.precision=bf16",)),
+        (CNN, BAG, ("training.workers=1",)),
+        (CNN, BAG, ("method.preset=published-mirflickr25k", "stages.binary.patience=1")),
+        (CNN, BAG, ("method.bits=13", "stages.text_to_image.epochs=0")),
+    ],
+    ids=[
+        "cnn-bag", "cnn-transformer", "frozen-bert", "trained-bert", "frozen-mobilenet", "trained-vit", "clip",
+        "torchvision", "bf16", "workers", "published", "13-bits",
+    ],
+)  # fmt: skip
+def test_trains_saves_and_measures(image, text, sets, folder, checkpoints, tmp_path):
+    image, text = dict(image), dict(text)
+    for side in (image, text):
+        if "checkpoint" in side:
+            side["checkpoint"] = str(checkpoints(side["checkpoint"]))
+    made = train(recipe(image, text, *sets), tmp_path / "run", data=folder, quiet=True)
+    loaded = Retriever.from_pretrained(tmp_path / "run")
+    paths = sorted(folder.glob("*.png"))[:5]
+    assert loaded.encode_images(paths) == made.encode_images(paths)
+    assert loaded.encode_texts(["a red cat", "the dog runs"]) == made.encode_texts(["a red cat", "the dog runs"])
+    said: list[str] = []
+    results = evaluate_run(tmp_path / "run", say=said.append)
+    assert set(results.scores) >= {"CRCGS", "untrained network", "random codes"}
+    assert ("sign(CCA)" in " ".join(results.scores)) or any("left out" in line for line in said)
+
+
+def test_frozen_features_give_the_codes_that_pixels_give(folder, checkpoints, tmp_path):
+    """Training and evaluation read cached features, a user's images are decoded: both give the same codes."""
+    image = {"name": "transformers", "checkpoint": str(checkpoints("mobilenet"))}
+    run = tmp_path / "run"
+    train(recipe(image, BAG), run, data=folder, quiet=True)
+    retriever = Retriever.from_pretrained(run)
+    paths = sorted(folder.glob("*.png"))
+    from hashret.models import FeatureCache
+
+    examples = [Example(image=path) for path in paths]
+    features = FeatureCache().features(retriever.method.image, retriever.processor, examples, "image")
+    assert np.array_equal(retriever.embed_images(list(features)), retriever.embed_images(paths))
+
+
+def test_unlabelled_items_are_counted(folder, tmp_path):
+    said: list[str] = []
+    train(recipe(CNN, BAG), tmp_path / "run", data=folder, quiet=True, say=said.append)
+    assert any("2 training pairs have no label" in line for line in said)
+
+
+def test_out_of_range_settings_are_named_before_anything_runs():
+    with pytest.raises(RecipeError) as caught:
+        recipe(
+            CNN, BAG, "stages.student.batch_size=1", "stages.binary.lr=0", "method.bits=0", "stages.binary.epochs=-1"
+        )
+    for key in ("stages.student.batch_size", "stages.binary.lr", "method.bits", "stages.binary.epochs"):
+        assert key in str(caught.value)
+
+
+def test_a_text_encoder_needs_texts():
+    vectors = [
+        Pair(
+            Example(image=np.ones(4, np.float32) * i), Example(text=np.ones(3, np.float32) * i), np.ones(1, np.uint8), i
+        )
+        for i in range(4)
+    ]
+    dataset = RetrievalDataset("vectors", vectors, classes=("a",))
+    with pytest.raises(DataError, match=r"Set text\.name to vector"):
+        build(recipe({"name": "vector", "dimension": 4}, BAG), dataset)
+    method, processor = build(recipe({"name": "vector", "dimension": 4}, {"name": "vector", "dimension": 3}), dataset)
+    assert method.relaxed(processor([pair.target for pair in vectors])).shape == (4, 8)
