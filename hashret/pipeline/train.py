@@ -192,7 +192,7 @@ def _with_features(
     have = [example for example in everything if getattr(example, side) is not None]
     parts, numbers = distinct([Example(**{side: getattr(example, side)}) for example in have])
     say(f"features of {len(parts)} frozen {side} inputs")
-    features = FeatureCache().features(encoder, processor, parts, side, device=device)
+    features = list(FeatureCache().features(encoder, processor, parts, side, device=device))  # one object an input
     row = {id(example): number for example, number in zip(have, numbers, strict=True)}
 
     def swap(example: Example) -> Example:
