@@ -50,6 +50,12 @@ def score(recipe: Recipe, data: str) -> dict[str, float]:
     }
 
 
+def _shown(values: list[float]) -> str:
+    """Mean and, of several seeds, their standard deviation."""
+    spread = f" +- {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{spread}"
+
+
 def main() -> None:
     """Train every row and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,9 +76,7 @@ def main() -> None:
             for seed in arguments.seeds
         ]
         results[row] = runs
-        means = {task: float(np.mean([run[task] for run in runs])) for task in runs[0]}
-        spread = {task: float(np.std([run[task] for run in runs])) for task in runs[0]}
-        print(row, " ".join(f"{task} {means[task]:.4f} +- {spread[task]:.4f}" for task in means), flush=True)
+        print(row, " ".join(f"{task} {_shown([run[task] for run in runs])}" for task in runs[0]), flush=True)
         Path(arguments.out).write_text(json.dumps(results, indent=1), encoding="utf-8")
     tasks = list(next(iter(results.values()))[0])
     rows = {row: {task: float(np.mean([run[task] for run in runs])) for task in tasks} for row, runs in results.items()}
