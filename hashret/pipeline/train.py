@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -119,7 +120,15 @@ def train(
 
 def load_data(recipe: Recipe, root: str | None, say: Say) -> tuple[RetrievalDataset, list[Rejected]]:
     """Load the recipe's dataset and leave out what cannot be used, counted and listed."""
-    dataset = DATASETS[recipe.data.name](root, **recipe.data.options)
+    load = DATASETS[recipe.data.name]
+    if root is None and inspect.signature(load).parameters["root"].default is inspect.Parameter.empty:
+        raise DataError(
+            f"dataset {recipe.data.name}",
+            expected="the folder its files are in",
+            got="none",
+            remedy="Add --data ROOT (data= in Python).",
+        )
+    dataset = load(root, **recipe.data.options)
     dataset, rejected = quarantine(dataset)
     for note in dataset.notes:
         say(note)

@@ -160,6 +160,7 @@ def test_mistakes_get_one_line_that_says_what_to_do(world, tmp_path):
     )
     (tmp_path / "empty").mkdir()
     assert "metadata.jsonl" in wrong(world, tmp_path, "train", recipe, "--data", tmp_path / "empty", *out)
+    assert "Add --data ROOT" in wrong(world, tmp_path, "train", recipe, *out)
     assert "Add --resume" in wrong(world, tmp_path, "train", recipe, "--data", folder, "--out", run)
     assert "expected a run folder" in wrong(world, tmp_path, "evaluate", tmp_path / "empty")
     assert "expected a safetensors file" in wrong(
