@@ -11,7 +11,7 @@ from pathlib import Path
 from hashret.arrayfile import replace_file
 from hashret.errors import FileError, FormatError
 
-__all__ = ["Item", "catalogue_path", "read_catalogue", "write_catalogue"]
+__all__ = ["Catalogue", "Item", "catalogue_path", "read_catalogue", "write_catalogue"]
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,32 @@ def catalogue_path(path: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(path)}.items.jsonl")
 
 
-def write_catalogue(path: str | os.PathLike[str], items: Sequence[Item]) -> None:
-    """Write the items of the codes or index file ``path``, one JSON object a line, atomically.
+@dataclass(frozen=True)
+class Catalogue:
+    """The rows of a codes or index file, and the model that made them.
+
+    Attributes:
+        items: One an item, in the order of the rows.
+        model: Fingerprint of the model; codes of two models cannot be compared even where their widths agree.
+    """
+
+    items: tuple[Item, ...]
+    model: str
+
+
+def write_catalogue(path: str | os.PathLike[str], items: Sequence[Item], *, model: str) -> None:
+    """Write the catalogue of the codes or index file ``path``: the model, then one JSON object an item; atomically.
 
     Raises:
         FileError: The place cannot be written.
     """
-    lines = "".join(
-        json.dumps({k: v for k, v in asdict(item).items() if v}, ensure_ascii=False) + "\n" for item in items
-    )
+    rows = [{"model": model}, *({k: v for k, v in asdict(item).items() if v} for item in items)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     replace_file(catalogue_path(path), lines.encode("utf-8", "surrogateescape"))
 
 
-def read_catalogue(path: str | os.PathLike[str], rows: int) -> list[Item]:
-    """Read the items of the codes or index file ``path``, which has ``rows`` rows.
+def read_catalogue(path: str | os.PathLike[str], rows: int) -> Catalogue:
+    """Read the catalogue of the codes or index file ``path``, which has ``rows`` rows.
 
     Raises:
         FileError: There is no catalogue beside it.
@@ -60,8 +72,9 @@ def read_catalogue(path: str | os.PathLike[str], rows: int) -> list[Item]:
     """
     place = catalogue_path(path)
     try:
-        lines = place.read_bytes().decode("utf-8", "surrogateescape").split("\n")  # splitlines() would also split texts
-        items = [Item(**json.loads(line)) for line in lines if line]
+        lines = place.read_bytes().decode("utf-8", "surrogateescape").split("\n")  # splitlines() also splits texts
+        head, *found = [json.loads(line) for line in lines if line]
+        catalogue = Catalogue(tuple(Item(**row) for row in found), head["model"])
     except OSError as error:
         raise FileError(
             str(place),
@@ -69,12 +82,15 @@ def read_catalogue(path: str | os.PathLike[str], rows: int) -> list[Item]:
             got=error.strerror or str(error),
             remedy="Move the two files together, or encode again.",
         ) from error
-    except (json.JSONDecodeError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
-            str(place), expected="one item a line as JSON", got=str(error), remedy="Encode and index again."
+            str(place), expected="a model and one item a line as JSON", got=str(error), remedy="Encode and index again."
         ) from error
-    if len(items) != rows:
+    if len(catalogue.items) != rows:
         raise FormatError(
-            str(place), expected=f"{rows} items for {rows} codes", got=str(len(items)), remedy="Encode and index again."
+            str(place),
+            expected=f"{rows} items for {rows} codes",
+            got=str(len(catalogue.items)),
+            remedy="Encode and index again.",
         )
-    return items
+    return catalogue

@@ -83,8 +83,8 @@ def _index(retriever: Retriever, task: Task, out: Path) -> None:
     index.add(codes)
     index.save(out / f"{task.name}.index")
     items = [Item(example.key, text=example.text if isinstance(example.text, str) else "") for example in task.gallery]
-    write_catalogue(out / f"{task.name}.codes", items)
-    write_catalogue(out / f"{task.name}.index", items)
+    for kind in ("codes", "index"):
+        write_catalogue(out / f"{task.name}.{kind}", items, model=retriever.fingerprint())
 
 
 def _rows(retriever: Retriever, task: Task, out: Path) -> list[GridRow]:

@@ -5,6 +5,7 @@ It encodes; it does not train, search or measure.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -115,6 +116,13 @@ class Retriever:
         self.processor.save(folder)
         save_weights(folder / "model.safetensors", self.method, {})
         replace_file(folder / "config.json", json.dumps(self.config(), indent=1).encode())
+
+    def fingerprint(self) -> str:
+        """What tells this model from any other: a digest of its architecture and weights, as hexadecimal digits."""
+        digest = hashlib.blake2b(json.dumps(self.config(), sort_keys=True).encode(), digest_size=16)
+        for name, value in self.method.state_dict().items():
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def config(self) -> dict[str, Any]:
         """What rebuilds the architecture without its weights."""

@@ -1,6 +1,6 @@
 import pytest
 
-from hashret.catalogue import Item, catalogue_path, read_catalogue, write_catalogue
+from hashret.catalogue import Catalogue, Item, catalogue_path, read_catalogue, write_catalogue
 from hashret.errors import FileError, FormatError
 
 ITEMS = [
@@ -11,17 +11,18 @@ ITEMS = [
 
 
 def test_items_come_back(tmp_path):
-    write_catalogue(tmp_path / "x.codes", ITEMS)
-    assert read_catalogue(tmp_path / "x.codes", 3) == ITEMS
+    write_catalogue(tmp_path / "x.codes", ITEMS, model="m1")
+    assert read_catalogue(tmp_path / "x.codes", 3) == Catalogue(tuple(ITEMS), "m1")
 
 
 def test_named_errors(tmp_path):
     path = tmp_path / "x.codes"
     with pytest.raises(FileError, match="Move the two files together"):
         read_catalogue(path, 3)
-    write_catalogue(path, ITEMS)
+    write_catalogue(path, ITEMS, model="m1")
     with pytest.raises(FormatError, match="expected 4 items for 4 codes, got 3"):
         read_catalogue(path, 4)
-    catalogue_path(path).write_text('{"kye": 1}\n', encoding="utf-8")
-    with pytest.raises(FormatError, match="one item a line"):
-        read_catalogue(path, 1)
+    for content in ('{"model": "m1"}\n{"kye": 1}\n', '{"key": "a"}\n', "no json\n", ""):
+        catalogue_path(path).write_text(content, encoding="utf-8")
+        with pytest.raises(FormatError, match="one item a line"):
+            read_catalogue(path, 1)

@@ -83,6 +83,7 @@ def test_saved_and_loaded_it_gives_equal_embeddings(image, text, pictures, tmp_p
     assert np.array_equal(loaded.embed_images(pictures), made.embed_images(pictures))
     assert np.array_equal(loaded.embed_texts(SENTENCES), made.embed_texts(SENTENCES))
     assert loaded.encode_texts(SENTENCES) == made.encode_texts(SENTENCES)
+    assert loaded.fingerprint() == made.fingerprint()
 
 
 def test_checkpoints_travel_with_the_run(checkpoints, copied, pictures, tmp_path):
@@ -94,7 +95,9 @@ def test_checkpoints_travel_with_the_run(checkpoints, copied, pictures, tmp_path
     expected = made.embed_images(pictures)
     made.save_pretrained(tmp_path / "model")
     shutil.rmtree(folder)
-    assert np.array_equal(Retriever.from_pretrained(tmp_path / "model").embed_images(pictures), expected)
+    loaded = Retriever.from_pretrained(tmp_path / "model")
+    assert np.array_equal(loaded.embed_images(pictures), expected)
+    assert loaded.fingerprint() == made.fingerprint()
 
 
 def test_named_errors(retriever, tmp_path, pictures):

@@ -13,7 +13,7 @@ from hashret.arrayfile import replace_file
 from hashret.catalogue import Item, read_catalogue, write_catalogue
 from hashret.codes import Codes
 from hashret.data.source import open_source
-from hashret.errors import DataError, InputError
+from hashret.errors import DataError, FormatError, InputError
 from hashret.examples import Example
 from hashret.pipeline.train import Say, device_named
 from hashret.retriever import Retriever
@@ -73,7 +73,7 @@ def encode(
             str(source), expected=f"{side}s to encode", got=f"none: {reason}", remedy="Check source and --side."
         )
     Codes.concatenate(parts).save(out)
-    write_catalogue(out, items)
+    write_catalogue(out, items, model=retriever.fingerprint())
     _write_rejected(Path(f"{os.fspath(out)}.rejected.jsonl"), rejected)
     return len(items), rejected
 
@@ -113,11 +113,11 @@ def _item(example: Example) -> Item:
 def index(codes: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
     """Build an index file, with its catalogue, from a codes file; returns its number of codes."""
     loaded = Codes.load(codes)
-    items = read_catalogue(codes, len(loaded))
+    catalogue = read_catalogue(codes, len(loaded))
     built = HammingIndex(loaded.bits)
     built.add(loaded)
     built.save(out)
-    write_catalogue(out, items)
+    write_catalogue(out, catalogue.items, model=catalogue.model)
     return len(built)
 
 
@@ -147,13 +147,24 @@ def search(
         For each query its answers by (distance, id); fewer than k where the index holds fewer.
 
     Raises:
-        WidthError: The run makes codes of another width than the index holds.
+        FormatError: The index holds codes of another model.
     """
     opened = HammingIndex.load(index_path, mmap=True)
-    items = read_catalogue(index_path, len(opened))
+    catalogue = read_catalogue(index_path, len(opened))
     retriever = Retriever.from_pretrained(run)
+    if catalogue.model != retriever.fingerprint():
+        raise FormatError(
+            str(index_path),
+            expected=f"codes of the model in {run}",
+            got="codes of another model",
+            remedy="Search with the run they were encoded with, or encode and index again with this one.",
+        )
     hits: Hits = opened.search(Codes.concatenate([retriever.encode([query]) for query in queries]), k)
     return [
-        [Found(int(distance), items[item]) for distance, item in zip(distances, ids, strict=True) if item >= 0]
+        [
+            Found(int(distance), catalogue.items[item])
+            for distance, item in zip(distances, ids, strict=True)
+            if item >= 0
+        ]
         for distances, ids in zip(hits.distances, hits.ids, strict=True)
     ]

@@ -112,6 +112,17 @@ def test_encode_index_search(world, tmp_path):
     assert "5.png" in at_zero + [hit["key"] for hit in everything[0]["hits"] if hit["distance"] == 0]
 
 
+def test_codes_of_another_model_are_refused(world, tmp_path):
+    """Two runs of one recipe make codes of one width that mean different things."""
+    codes, index, other = tmp_path / "p.codes", tmp_path / "p.index", tmp_path / "other"
+    call("encode", world["run"], world["folder"], "--side", "image", "--out", codes)
+    call("index", codes, "--out", index)
+    sets = ("--set", "training.seed=1", "--quiet")
+    assert call("train", world["recipe"], "--data", world["folder"], "--out", other, *sets).exit_code == 0
+    message = wrong(world, tmp_path, "search", index, "--run", other, "--text", "red")
+    assert "codes of another model" in message
+
+
 def test_texts_are_encoded_too(world, tmp_path):
     lines = tmp_path / "captions.txt"
     lines.write_text("a red patch\n\nsomething blue\n", encoding="utf-8")
