@@ -5,17 +5,16 @@ Regularization", SIGIR 2022. Four stages: two generators, image -> text and text
 auxiliary generative features; a student (two towers into one space, a label classifier, conversion heads) that learns
 from labels, from the generators, against two discriminators and by contrast; and a binary layer on the frozen student.
 
-Where the released code and a sound reading differ, both are options, and the default is the one that measured better
-here (``benchmarks/crcgs_options.py`` prints the comparison):
+Where the released code and a sound reading differ, both are options; the default is what measured better here (printed
+by ``benchmarks/crcgs_options.py``). Scale, towers and quantisation matter; the others move mAP less than a seed does:
 
 * ``activation``, ``tower_layers``: the release's towers are three tanh layers, which learn slowly, from scratch hardly.
-* ``likelihood_scale``: the angle of the pairwise likelihood is cos/2 in the release; see
-  :func:`~hashret.losses.pair_likelihood`.
+* ``likelihood_scale``: the angle of the pairwise likelihood is cos/2 in the release.
 * ``noise``: the k of the contrastive term is (B-1)/N with N the number of ``items`` (CRD's definition) or of ``steps``
   (the release).
 * ``support_includes_self``: whether an item stands in its own support set (the release).
 * ``quantization_weight``: the quantisation term of the binary stage exists in the release with weight 0.
-* ``generator_loss``: the authors' script is lost; L1 is what is known of it.
+* ``generator_loss``: the authors' script is lost; L1 is what is known of it, and its optimum can be an empty bag.
 
 The release's defects are not repeated: labels' products are a matrix product, items without labels have no support set
 instead of a NaN, the last batch is weighed by its own size, the frozen feature extractor is in evaluation mode, and
