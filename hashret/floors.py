@@ -17,6 +17,7 @@ from hashret.hashers import CCASign
 from hashret.images import open_image
 from hashret.models import Inputs
 from hashret.retriever import Retriever, build_method
+from hashret.training.pairs import distinct
 
 __all__ = ["Encode", "cca_codes", "random_codes", "untrained"]
 
@@ -55,9 +56,10 @@ def cca_codes(retriever: Retriever, pairs: Sequence[Pair], bits: int, seed: int,
     """
 
     def pooled(examples: Sequence[Example]) -> NDArray[np.float32]:
+        parts, numbers = distinct(examples)  # an image stands in a pair with each of its captions
         if examples[0].image is not None and not frozen:
-            return np.stack([_thumbnail(example) for example in examples])
-        return _pooled(retriever, examples)
+            return np.stack([_thumbnail(example) for example in parts])[numbers]
+        return _pooled(retriever, parts)[numbers]
 
     hasher = CCASign(bits=bits, seed=seed)
     hasher.fit(pooled([pair.query for pair in pairs]), pooled([pair.target for pair in pairs]))

@@ -67,6 +67,7 @@ def encode(
             flush()
     if chunk:
         flush()
+    _write_rejected(Path(f"{os.fspath(out)}.rejected.jsonl"), rejected)
     if not parts:
         reason = rejected[0]["reason"] if rejected else "the source is empty"
         raise DataError(
@@ -74,7 +75,6 @@ def encode(
         )
     Codes.concatenate(parts).save(out)
     write_catalogue(out, items, model=retriever.fingerprint())
-    _write_rejected(Path(f"{os.fspath(out)}.rejected.jsonl"), rejected)
     return len(items), rejected
 
 

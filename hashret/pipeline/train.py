@@ -28,6 +28,7 @@ from hashret.models import (
     Vocabulary,
     build_image_encoder,
     build_text_encoder,
+    fit_vocabulary,
 )
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
@@ -153,8 +154,8 @@ def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]
     vocabulary = None
     precomputed = recipe.frozen["text"] and recipe.text.name == "transformers"
     if texts and not precomputed:
-        wanted = {key: recipe.text.options[key] for key in ("size", "stop_words") if key in recipe.text.options}
-        vocabulary = Vocabulary.fit(texts, **{"size": GENERATED_WORDS, **wanted})
+        vocabulary = fit_vocabulary(recipe.text.name, recipe.text.options, texts)
+        vocabulary = vocabulary or Vocabulary.fit(texts, GENERATED_WORDS)
     elif not texts and recipe.text.name != "vector":
         raise DataError(
             f"dataset {dataset.name}",

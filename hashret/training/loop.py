@@ -162,8 +162,8 @@ class _StageRun:
             load_weights(self.best, self.method)
 
     def _exhausted(self) -> bool:
-        patience = self.settings.patience
-        return bool(patience) and self.progress.epoch - self.progress.best_epoch >= patience
+        patience, progress = self.settings.patience, self.progress
+        return bool(patience) and progress.best is not None and progress.epoch - progress.best_epoch >= patience
 
     def _epoch(self) -> dict[str, float]:
         """Train one epoch from the step it stands at; the mean of each loss term."""

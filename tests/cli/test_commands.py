@@ -187,6 +187,7 @@ def test_mistakes_get_one_line_that_says_what_to_do(world, tmp_path):
     torn.mkdir()
     (torn / "a.jpg").write_bytes(b"\xff\xd8\xff no picture")
     assert "none: " in wrong(world, tmp_path, "encode", run, torn, "--side", "image", "--out", tmp_path / "torn.codes")
+    assert (tmp_path / "torn.codes.rejected.jsonl").exists(), "also when nothing could be encoded"
     np.save(tmp_path / "nan.npy", np.full((3, 8), np.nan, np.float32))
     message = wrong(
         world, tmp_path, "encode", run, tmp_path / "nan.npy", "--side", "image", "--out", tmp_path / "n.codes"

@@ -122,6 +122,15 @@ def test_another_seed_gives_other_weights_and_the_same_seed_the_same(tmp_path):
     assert weights[0] != weights[2]
 
 
+def test_patience_counts_only_where_there_is_a_score(tmp_path):
+    """The generators have no validation score: patience cannot end their stages. A score that stands still does."""
+    sets = [f"stages.{stage.name}.patience=1" for stage in METHODS["crcgs"].stages]
+    train(read_recipe(RECIPE, [*sets, "stages.binary.lr=1e-30", "stages.student.epochs=1"]), tmp_path, quiet=True)
+    epochs = [row["stage"] for row in rows(tmp_path)]
+    assert epochs.count("image_to_text") == epochs.count("text_to_image") == 3
+    assert epochs.count("binary") == 2
+
+
 def test_a_loss_that_is_no_number_is_named(tmp_path):
     with pytest.raises(TrainingError, match=r"image_to_text, turn .*expected finite losses.*Lower the stage's lr"):
         train(read_recipe(RECIPE, ["stages.image_to_text.lr=1e30"]), tmp_path / "run", quiet=True)
