@@ -13,12 +13,11 @@ import math
 import os
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from safetensors.numpy import save as to_bytes
 
 from hashret.errors import FileError, FormatError
 
@@ -30,10 +29,11 @@ _DTYPES = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32,
     "I32": np.int32, "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
 }  # fmt: skip
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 
-def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old bytes or the new ones, never a part.
+def replace_file(path: str | os.PathLike[str], content: bytes | Iterable[bytes | memoryview]) -> None:
+    """Write ``content``, whole or in pieces, to ``path`` so that a reader sees the old bytes or the new ones.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk and then renamed over ``path``.
 
@@ -45,7 +45,8 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = file.name
-            file.write(content)
+            for piece in [content] if isinstance(content, bytes) else content:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)
@@ -91,18 +92,37 @@ def write_arrays(
     about = {"kind": kind, "checksums": json.dumps(sums), "metadata": json.dumps(dict(metadata or {}))}
     layout = {name: (array.dtype, array.shape) for name, array in solid.items()}
     about["header_checksum"] = str(_header_checksum(about, layout))
-    # One key: safetensors writes several in an order that differs from file to file.
-    replace_file(path, to_bytes(solid, metadata={"hashret": json.dumps(about)}))
+    replace_file(path, _pieces(solid, {"hashret": json.dumps(about)}))
+
+
+def _pieces(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """A safetensors file, piece by piece, so that arrays larger than memory can be written.
+
+    The widest elements come first and the header fills up to 8 bytes, so that every mapped array is aligned.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
+    end = 0
+    for name in names:
+        begin, end = end, end + arrays[name].nbytes
+        dtype = _NAMES[arrays[name].dtype]
+        header[name] = {"dtype": dtype, "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for name in names:
+        if arrays[name].size:
+            yield arrays[name].reshape(-1).view(np.uint8).data
 
 
 def read_arrays(
-    path: str | os.PathLike[str], *, kind: str, mmap: bool = False
+    path: str | os.PathLike[str], *, kind: str | Sequence[str], mmap: bool = False
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read what :func:`write_arrays` wrote.
 
     Args:
         path: The file.
-        kind: The kind it must be.
+        kind: The kind it must be, or several that will do.
         mmap: Map the arrays read-only instead of reading them; then header and size are checked, the arrays'
             checksums are not.
 
@@ -116,7 +136,7 @@ def read_arrays(
     path = Path(path)
     with _open(path) as file:  # once: the file may be replaced at any moment
         header, start = _header(path, file)
-        about = _about(path, header, kind)
+        about = _about(path, header, (kind,) if isinstance(kind, str) else tuple(kind))
         sums: dict[str, int] = json.loads(about["checksums"])
         arrays: dict[str, Array] = {}
         for name, (dtype, shape, offset) in _places(path, file, header, start).items():
@@ -156,16 +176,18 @@ def _header_checksum(about: Mapping[str, str], layout: Mapping[str, tuple[np.dty
     return zlib.crc32(json.dumps([about["kind"], about["checksums"], about["metadata"], told]).encode())
 
 
-def _about(path: Path, header: dict[str, Any], kind: str) -> dict[str, str]:
+def _about(path: Path, header: dict[str, Any], kinds: tuple[str, ...]) -> dict[str, str]:
     """Take the metadata out of ``header`` and check the kind and that nothing in the header was changed."""
     try:
         about: dict[str, str] = dict(json.loads(header.pop("__metadata__")["hashret"]))
     except (KeyError, TypeError, ValueError):
         about = {}
-    if about.get("kind") != kind:
+    got = about.get("kind")
+    if got not in kinds:
+        newer = str(got).rpartition("/")[0] in {kind.rpartition("/")[0] for kind in kinds}
         raise FormatError(
-            str(path), expected=f"a {kind} file", got=f"kind {about.get('kind')!r}",
-            remedy="Name the file that holds it.",
+            str(path), expected=f"a {' or '.join(kinds)} file", got=f"kind {got!r}",
+            remedy="It is of another version: update hashret." if newer else "Name the file that holds it.",
         )  # fmt: skip
     try:
         layout = {name: (np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])) for name, entry in header.items()}

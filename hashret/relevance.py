@@ -160,6 +160,10 @@ class SharedLabels(Relevance):
         result: NDArray[np.bool_] = self.query_labels[rows].astype(np.float32) @ self._gallery_t > 0
         return result
 
+    def words(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Label bitsets of both sides, uint64 (Q, L) and (N, L), L = ceil(C / 64): relevant rows share a set bit."""
+        return _label_words(self.query_labels), _label_words(self.gallery_labels)
+
     def restrict(self, rows: ArrayLike, ids: ArrayLike) -> SharedLabels:
         """Keep some label rows of both sides; see :meth:`Relevance.restrict`."""
         return SharedLabels(self.query_labels[self._check_rows(rows)], self.gallery_labels[self._check_ids(ids)])
@@ -250,6 +254,11 @@ def _multi_hot(labels: ArrayLike, name: str) -> NDArray[np.uint8]:
             remedy="Give one multi-hot row an item (sklearn's MultiLabelBinarizer makes them).",
         )  # fmt: skip
     return values.astype(np.uint8)
+
+
+def _label_words(labels: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    padded = np.pad(labels, ((0, 0), (0, -labels.shape[1] % 64)))
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
 
 
 def _integers(values: ArrayLike, name: str) -> NDArray[np.int64]:

@@ -110,12 +110,14 @@ def _item(example: Example) -> Item:
     return Item(example.key, path, example.text if isinstance(example.text, str) else "")
 
 
-def index(codes: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
-    """Build an index file, with its catalogue, from a codes file; returns its number of codes."""
+def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables: bool = False) -> int:
+    """Build an index file, with its catalogue and, if asked, multi-index tables; returns its number of codes."""
     loaded = Codes.load(codes)
     catalogue = read_catalogue(codes, len(loaded))
     built = HammingIndex(loaded.bits)
     built.add(loaded)
+    if tables:
+        built.build_tables()
     built.save(out)
     write_catalogue(out, catalogue.items, model=catalogue.model)
     return len(built)

@@ -69,6 +69,19 @@ class Hits:
                 remedy="Sort them first.",
             )  # fmt: skip
 
+    @classmethod
+    def checked(cls, distances: NDArray[np.int32], ids: NDArray[np.int64]) -> Hits:
+        """Hits of arrays that are known to be in order, such as an engine's own: they are not looked through again."""
+        hits = object.__new__(cls)
+        object.__setattr__(hits, "distances", distances)
+        object.__setattr__(hits, "ids", ids)
+        return hits
+
+    @classmethod
+    def none(cls, queries: int) -> Hits:
+        """No answers: (Q, 0)."""
+        return cls.checked(np.empty((queries, 0), np.int32), np.empty((queries, 0), np.int64))
+
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """Unpack as ``distances, ids``."""
         return iter((self.distances, self.ids))
@@ -125,4 +138,4 @@ def merge(parts: Sequence[Hits], k: int) -> Hits:
         distances = np.pad(distances, missing, constant_values=PAD_DISTANCE)
         ids = np.pad(ids, missing, constant_values=PAD_ID)
     order = np.lexsort((ids, distances))[:, :k]
-    return Hits(np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1))
+    return Hits.checked(np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1))

@@ -1,39 +1,45 @@
 """HammingIndex: codes under 64-bit ids, searched exactly.
 
-Rows are kept sorted by id, so that a row's position ranks as its id does and every answer comes by (distance, id)
-whatever the order of adding was. The index holds codes and ids only: it computes no code, keeps no names or labels, and
-never answers approximately.
+Threads may search while one changes the index: a search sees the codes that were there when it began
+(:class:`hashret.search.segments.Segments` are values), and changes wait for each other. Every answer comes by
+(distance, id), whatever the order of adding was. The index holds codes and ids only: it computes no code, keeps no
+names or labels, and never answers approximately.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.arrayfile import read_arrays, write_arrays
 from hashret.codes import Codes
-from hashret.errors import FormatError, InputError
-from hashret.search import scan
-from hashret.search.hits import Hits
-from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, whole_number
+from hashret.errors import InputError
+from hashret.relevance import Relevance
+from hashret.search import answers
+from hashret.search.blocks import Blocks
+from hashret.search.hits import Hits, merge
+from hashret.search.indexfile import read_segments, write_segments
+from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
+from hashret.search.segment import Segment
+from hashret.search.segments import Algorithm, Segments
 
 __all__ = ["HammingIndex"]
-
-KIND = "hashret.index/1"
 
 
 class HammingIndex:
     """Codes of one width under unique 64-bit ids.
 
-    Wherever codes are taken, packed bits as a uint8 array (n, ceil(bits / 8)) are taken too.
+    Wherever codes are taken, packed bits as a uint8 array (n, ceil(bits / 8)) are taken too, as faiss's binary indexes
+    take them.
 
     Args:
-        bits: Width of a code, at least 1.
+        bits: Width of a code, 1 ... 65,535.
 
     Raises:
-        InputError: ``bits`` is not a whole number of at least 1.
+        InputError: ``bits`` is not such a whole number.
 
     Example:
         >>> from hashret.codes import binarize
@@ -48,9 +54,10 @@ class HammingIndex:
     def __init__(self, bits: int) -> None:
         """Start empty."""
         self._bits = whole_number(bits, "bits", least=1)
-        self._codes = Codes(np.empty((0, -(-self._bits // 8)), np.uint8), self._bits)
-        self._ids = np.empty(0, np.int64)
+        Blocks.shape(self._bits, 0)  # refuses what is too wide
+        self._segments = Segments()
         self._next_id = 0
+        self._lock = threading.Lock()
 
     @property
     def bits(self) -> int:
@@ -60,33 +67,48 @@ class HammingIndex:
     @property
     def ids(self) -> NDArray[np.int64]:
         """All ids, ascending, int64 (N,); read-only."""
-        view = self._ids.view()
-        view.flags.writeable = False
-        return view
+        every = self._segments.names()
+        every.flags.writeable = False
+        return every
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that codes, ids and tables take, spare room left out."""
+        return sum(array.nbytes for part in self._segments.parts for array in part.arrays().values())
 
     def __len__(self) -> int:
         """Number of codes."""
-        return len(self._ids)
+        return len(self._segments)
 
     def __contains__(self, number: object) -> bool:
         """Whether a code has this id."""
         if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number <= LARGEST_ID:
             return False
-        return bool(self._known(np.array([number], np.int64))[0])
+        return bool(self._segments.known(np.array([number], np.int64))[0])
 
     def __repr__(self) -> str:
         """``HammingIndex(18015 x 64 bits)``."""
         return f"HammingIndex({len(self)} x {self.bits} bits)"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy carry: codes of their own; no spare room, no lock."""
+        segments = Segments(tuple(Segment.of(part.codes(), part.names()) for part in self._segments.parts))
+        return {"bits": self._bits, "next_id": self._next_id, "segments": segments}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what :meth:`__getstate__` gave."""
+        self._bits, self._next_id, self._segments = state["bits"], state["next_id"], state["segments"]
+        self._lock = threading.Lock()
+
     def add(self, codes: Codes | NDArray[np.uint8], ids: ArrayLike | None = None) -> NDArray[np.int64]:
         """Add codes; all of them or, when anything is wrong, none.
 
-        An index loaded with ``mmap=True`` is copied into memory first; its file stays as it is.
+        The file of an index loaded with ``mmap=True`` stays as it is; new codes are held in memory.
 
         Args:
             codes: n codes.
-            ids: Whole numbers (n,), 0 ... 2**63 - 1, in any order, none twice and none in the index; by default
-                the numbers after the largest id this index ever held: a removed id never comes to mean another item.
+            ids: Whole numbers (n,), 0 ... 2**63 - 1, in any order, none twice and none in the index; by default the
+                numbers after the largest id this index ever held: a removed id never comes to mean another item.
 
         Returns:
             The ids of the codes, int64 (n,), in the order given.
@@ -103,39 +125,20 @@ class HammingIndex:
             ([8], [3, 7, 8])
         """
         codes = as_codes(codes, self.bits, "codes")
-        given = self._fresh_ids(len(codes)) if ids is None else as_ids(ids)
-        if len(given) != len(codes):
-            raise InputError(
-                "ids", expected=f"{len(codes)}, one a code", got=str(len(given)),
-                remedy="Give each code its id, or give no ids.",
-            )  # fmt: skip
-        ordered = np.sort(given)
-        twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-        if len(twice):
-            raise InputError(
-                "ids", expected="each id once", got=f"{first_ids(twice)} twice", remedy="Number items uniquely."
-            )
-        taken = given[self._known(given)]
-        if len(taken):
-            raise InputError(
-                "ids", expected="ids that are not in the index", got=f"{first_ids(taken)} taken",
-                remedy="Remove them first to replace their codes, or let the index number the new ones.",
-            )  # fmt: skip
-        if not len(given):
-            return given
-        every = np.concatenate([self._ids, given])
-        packed = np.concatenate([self._codes.packed, codes.packed])
-        if (every[1:] < every[:-1]).any():
-            order = np.argsort(every)
-            every, packed = every[order], packed[order]
-        self._ids, self._codes = np.asarray(every), Codes(np.asarray(packed), self.bits)
-        self._next_id = max(self._next_id, int(every[-1]) + 1)
+        with self._lock:
+            given = ids_after(self._next_id, len(codes)) if ids is None else one_id_each(ids, len(codes))
+            taken = given[self._segments.known(given)] if ids is not None else given[:0]
+            if len(taken):
+                raise InputError(
+                    "ids", expected="ids that are not in the index", got=f"{first_ids(taken)} taken",
+                    remedy="Use replace(ids, codes) to change their codes, or let the index number the new ones.",
+                )  # fmt: skip
+            self._segments = self._segments.added(codes, given)
+            self._next_id = max(self._next_id, int(given.max(initial=-1)) + 1)
         return given
 
     def remove(self, ids: ArrayLike) -> int:
         """Remove codes by their ids; all of them or, when one is unknown, none.
-
-        An index loaded with ``mmap=True`` is copied into memory first; its file stays as it is.
 
         Args:
             ids: Whole numbers (n,); one given twice counts once.
@@ -153,49 +156,124 @@ class HammingIndex:
             (1, False, 2)
         """
         leaving = np.unique(as_ids(ids))
-        known = self._known(leaving)
-        if not known.all():
-            raise InputError(
-                "ids", expected="ids that are in the index", got=f"{first_ids(leaving[~known])} unknown",
-                remedy="Leave them out; `number in index` tells. Nothing was removed.",
-            )  # fmt: skip
-        if len(leaving):
-            stay = np.ones(len(self), np.bool_)
-            stay[np.searchsorted(self._ids, leaving)] = False
-            self._ids, self._codes = np.asarray(self._ids[stay]), self._codes[stay]
+        with self._lock:
+            self._segments = self._segments.removed(leaving)
         return len(leaving)
 
-    def search(self, codes: Codes | NDArray[np.uint8], k: int) -> Hits:
+    def replace(self, ids: ArrayLike, codes: Codes | NDArray[np.uint8]) -> None:
+        """Give items new codes; all of them or, when one is unknown, none.
+
+        Args:
+            ids: Whole numbers (n,), each in the index and none twice.
+            codes: n codes.
+
+        Raises:
+            InputError: An id is not in the index or given twice, or there are not n of them.
+            WidthError: The codes are of another width.
+
+        Example:
+            >>> index = HammingIndex(bits=8)
+            >>> _ = index.add(np.zeros((3, 1), np.uint8))
+            >>> index.replace([1], np.array([[255]], np.uint8))
+            >>> index.search(np.array([[255]], np.uint8), k=3).ids.tolist()
+            [[1, 0, 2]]
+        """
+        codes = as_codes(codes, self.bits, "codes")
+        given = one_id_each(ids, len(codes))
+        with self._lock:
+            self._segments = self._segments.removed(given).added(codes, given)
+
+    def build_tables(self, chunks: int | None = None, *, threads: int = 1) -> None:
+        """Build multi-index hashing tables (Norouzi, Punjani, Fleet: Fast Search in Hamming Space, CVPR 2012).
+
+        Where codes lie in clusters, as learned codes do, they answer in a small part of the time of a scan. They take
+        4 bytes a code and chunk, 12 up to 128 bits (see ``nbytes``). Codes added later are scanned beside the tables
+        until they are merged with the old ones, which drops the tables.
+
+        Args:
+            chunks: Parts that a code is cut into, each with a table; by default chosen from the number of codes and
+                bits.
+            threads: Tables built at a time; each takes up to 16 bytes a code for as long.
+
+        Raises:
+            InputError: ``chunks`` leaves a chunk without bits or with more than 26; ``threads`` is below 1.
+        """
+        whole_number(threads, "threads", least=1)
+        chunks = chunks if chunks is None else whole_number(chunks, "chunks", least=1)
+        with self._lock:
+            parts = self._segments.merged().parts
+            self._segments = Segments(tuple(part.with_tables(chunks, threads) for part in parts))
+
+    def compact(self) -> None:
+        """Merge the parts of the index and drop what removed codes still take, and the tables."""
+        with self._lock:
+            self._segments = self._segments.merged()
+
+    def search(
+        self,
+        codes: Codes | NDArray[np.uint8],
+        k: int,
+        *,
+        allowed: ArrayLike | None = None,
+        algorithm: Algorithm = "auto",
+        threads: int | None = None,
+    ) -> Hits:
         """The k nearest codes of every query.
 
         Args:
             codes: Q queries.
-            k: Answers a query, at least 1.
+            k: Answers a query, at least 1; more than there are codes is padded.
+            allowed: Only these may answer: ids, whole numbers (n,), of which those that are not in the index are passed
+                over; or a mask, bool (N,), in the order of ``ids``.
+            algorithm: ``"scan"`` compares all codes; ``"multi-index"`` uses the tables of :meth:`build_tables`;
+                ``"auto"`` uses them if there are any, and for many queries if they pay for the first ones.
+            threads: How many to use at most; None for all cores. Answers depend on neither.
 
         Returns:
-            Hits (Q, k) by (distance, id), padded with (2147483647, -1) where the index holds fewer than k codes.
+            Hits (Q, k) by (distance, id), padded with (2147483647, -1) where fewer than k codes may answer.
 
         Raises:
-            InputError: ``k`` is not a whole number of at least 1, or the queries are no codes.
+            InputError: ``k`` or ``threads`` is no whole number of at least 1, the queries are no codes, there is no
+                such algorithm, there are no tables for it, or ``allowed`` is neither ids nor a mask of N.
             WidthError: The queries are of another width.
-        """
-        k = whole_number(k, "k", least=1)
-        return self._named_hits(*scan.nearest(as_codes(codes, self.bits, "queries"), self._codes, k))
 
-    def within(self, codes: Codes | NDArray[np.uint8], radius: int) -> Hits:
+        Example:
+            >>> index = HammingIndex(bits=8)
+            >>> _ = index.add(np.array([[0], [1], [3]], np.uint8))
+            >>> index.search(np.array([[0]], np.uint8), k=2, allowed=[1, 2]).ids.tolist()
+            [[1, 2]]
+        """
+        k, queries = whole_number(k, "k", least=1), as_codes(codes, self.bits, "queries")
+        segments, threads = self._segments.asked(algorithm), _at_least_one(threads)
+        chosen = segments.selections(allowed)
+        parts = [Hits.checked(*answers.nearest(part, queries, k, algorithm, threads)) for part in chosen]
+        return parts[0] if len(parts) == 1 else merge([*parts, Hits.none(len(queries))], k)
+
+    def within(
+        self,
+        codes: Codes | NDArray[np.uint8],
+        radius: int,
+        *,
+        allowed: ArrayLike | None = None,
+        algorithm: Algorithm = "auto",
+        threads: int | None = None,
+    ) -> Hits:
         """All codes within a Hamming radius of every query.
 
         Args:
             codes: Q queries.
             radius: Largest distance that counts, inclusive: radius 0 finds equal codes. (faiss's ``range_search`` is
                 exclusive: its radius r is r - 1 here.)
+            allowed: As in :meth:`search`.
+            algorithm: As in :meth:`search`.
+            threads: As in :meth:`search`.
 
         Returns:
-            Hits (Q, w) by (distance, id); w is the number of answers of the query that has most (0 where none has any),
-            shorter rows are padded with (2147483647, -1).
+            Hits (Q, w) by (distance, id); w is the most answers a query has, shorter rows are padded with
+            (2147483647, -1).
 
         Raises:
-            InputError: ``radius`` is not a whole number of at least 0, or the queries are no codes.
+            InputError: ``radius`` is not a whole number of at least 0, or as :meth:`search`.
             WidthError: The queries are of another width.
 
         Example:
@@ -204,41 +282,98 @@ class HammingIndex:
             >>> index.within(np.array([[0]], np.uint8), radius=1).ids.tolist()
             [[0, 1]]
         """
-        radius = whole_number(radius, "radius", least=0)
-        return self._named_hits(*scan.within(as_codes(codes, self.bits, "queries"), self._codes, radius))
+        radius = min(whole_number(radius, "radius", least=0), self.bits)
+        queries = as_codes(codes, self.bits, "queries")
+        segments, threads = self._segments.asked(algorithm), _at_least_one(threads)
+        parts = [answers.within(part, queries, radius, algorithm, threads) for part in segments.selections(allowed)]
+        if len(parts) == 1:
+            return Hits.checked(*answers.rows_of(parts[0]))
+        width = max((sum(len(part[query][1]) for part in parts) for query in range(len(queries))), default=0)
+        padded = [Hits.checked(*answers.rows_of(part)) for part in parts]
+        return merge([*padded, Hits.none(len(queries))], width) if width else Hits.none(len(queries))
 
-    def histogram(self, codes: Codes | NDArray[np.uint8]) -> NDArray[np.int64]:
+    def histogram(
+        self, codes: Codes | NDArray[np.uint8], *, allowed: ArrayLike | None = None, threads: int | None = None
+    ) -> NDArray[np.int64]:
         """How many codes of the index lie at each distance of every query.
 
         Args:
             codes: Q queries.
+            allowed: As in :meth:`search`.
+            threads: As in :meth:`search`.
 
         Returns:
             int64 (Q, bits + 1); column d counts distance d, each row sums to ``len(index)``.
 
         Raises:
-            InputError: The queries are no codes.
+            InputError: As :meth:`search`.
             WidthError: The queries are of another width.
         """
-        return scan.histogram(as_codes(codes, self.bits, "queries"), self._codes)
+        queries, threads = as_codes(codes, self.bits, "queries"), _at_least_one(threads)
+        counts = np.zeros((len(queries), self.bits + 1), np.int64)
+        for part in self._segments.selections(allowed):
+            counts += answers.histogram(part, queries, threads)
+        return counts
+
+    def joint_histogram(
+        self, codes: Codes | NDArray[np.uint8], relevance: Relevance, *, threads: int | None = None
+    ) -> NDArray[np.int64]:
+        """How many irrelevant and how many relevant codes lie at each distance of every query.
+
+        All that mAP with ties needs, in one pass.
+
+        Args:
+            codes: Q queries.
+            relevance: Which ids answer which query: of Q queries, and of a gallery that has all ids of the index.
+            threads: As in :meth:`search`.
+
+        Returns:
+            int64 (Q, 2, bits + 1); [q, 0, d] counts irrelevant codes at distance d of query q, [q, 1, d] relevant ones.
+
+        Raises:
+            InputError: The relevance is of other queries or a smaller gallery, or as :meth:`search`.
+            WidthError: The queries are of another width.
+
+        Example:
+            >>> from hashret.relevance import Targets
+            >>> index = HammingIndex(bits=8)
+            >>> _ = index.add(np.array([[0], [1], [3]], np.uint8))
+            >>> index.joint_histogram(np.array([[0]], np.uint8), Targets([[1]], gallery=3))[0, :, :3].tolist()
+            [[1, 0, 1], [0, 1, 0]]
+        """
+        queries, threads, segments = as_codes(codes, self.bits, "queries"), _at_least_one(threads), self._segments
+        largest = int(segments.names().max(initial=-1))
+        if relevance.queries != len(queries) or relevance.gallery <= largest:
+            raise InputError(
+                "relevance", expected=f"{len(queries)} queries and a gallery of at least {largest + 1} items",
+                got=f"{relevance.queries} queries and {relevance.gallery} items",
+                remedy="Judge the queries that are searched, and items by their ids in the index.",
+            )  # fmt: skip
+        counts = np.zeros((len(queries), 2, self.bits + 1), np.int64)
+        for part in segments.selections(None):
+            counts += answers.joint_histogram(part, queries, threads, relevance)
+        return counts
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index as one safetensors file, atomically: a reader sees the old file or the whole new one.
+        """Write the index, with its tables if it has any, as one safetensors file, atomically.
+
+        A reader sees the old file or the whole new one; an index of any size can be written.
 
         Raises:
             FileError: The place cannot be written; what was there before is unchanged.
         """
-        about = {"bits": self.bits, "bitorder": "big", "next_id": self._next_id}
-        write_arrays(path, {"packed": self._codes.packed, "ids": self._ids}, kind=KIND, metadata=about)
+        with self._lock:
+            kept, next_id = self._segments, self._next_id
+        write_segments(path, kept, bits=self.bits, next_id=next_id)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> HammingIndex:
-        """Read an index that :meth:`save` wrote.
+        """Read an index that :meth:`save` wrote, by this version or an older one.
 
         Args:
             path: The file.
-            mmap: Map codes and ids instead of reading them: opens at once, and several processes share one copy. Search
-                works on the map; ``add`` and ``remove`` copy it into memory first.
+            mmap: Map the arrays instead of reading them: opens at once, may be larger than memory, and processes share
+                one copy. Header and size are checked then, the checksums of the arrays are not.
 
         Raises:
             FileError: There is no such file.
@@ -252,43 +387,11 @@ class HammingIndex:
             >>> HammingIndex.load(path, mmap=True)
             HammingIndex(3 x 8 bits)
         """
-        arrays, about = read_arrays(path, kind=KIND, mmap=mmap)
-        try:
-            index = cls(about["bits"])
-            codes, ids = Codes(np.asarray(arrays["packed"]), index.bits), np.asarray(arrays["ids"])
-            next_id = whole_number(about["next_id"], "next_id", least=0)
-        except (KeyError, InputError) as error:
-            raise FormatError(
-                str(path), expected="codes, ids and their width", got=str(error),
-                remedy="Write it with HammingIndex.save.",
-            ) from error  # fmt: skip
-        in_order = ids.dtype == np.int64 and ids.shape == (len(codes),)
-        # The order of mapped ids is taken on trust: checking would read the whole file.
-        if not in_order or (not mmap and ((ids < 0).any() or (ids[1:] <= ids[:-1]).any())):
-            raise FormatError(
-                str(path), expected=f"{len(codes)} ascending int64 ids", got=f"{ids.dtype} {ids.shape}",
-                remedy="Write it with HammingIndex.save.",
-            )  # fmt: skip
-        index._codes, index._ids, index._next_id = codes, ids, next_id
+        kept, bits, next_id = read_segments(path, mmap=mmap)
+        index = cls(bits)
+        index._segments, index._next_id = kept, next_id
         return index
 
-    def _known(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of these ids are in the index."""
-        if not len(self):
-            return np.zeros(len(ids), np.bool_)
-        places = np.minimum(np.searchsorted(self._ids, ids), len(self) - 1)
-        result: NDArray[np.bool_] = self._ids[places] == ids
-        return result
 
-    def _fresh_ids(self, count: int) -> NDArray[np.int64]:
-        if self._next_id + count - 1 > LARGEST_ID:
-            raise InputError(
-                "ids", expected=f"numbers up to {LARGEST_ID}", got=f"{count} more after {self._next_id - 1}",
-                remedy="Give the ids yourself: there are free ones below.",
-            )  # fmt: skip
-        return np.arange(count, dtype=np.int64) + np.int64(min(self._next_id, LARGEST_ID))
-
-    def _named_hits(self, distances: NDArray[np.int32], positions: NDArray[np.int64]) -> Hits:
-        """Hits with ids for positions; -1 stays -1."""
-        ids = self._ids[positions] if len(self) else positions
-        return Hits(distances, np.where(positions < 0, positions, ids))
+def _at_least_one(threads: int | None) -> int | None:
+    return None if threads is None else whole_number(threads, "threads", least=1)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from hashret.codes import Codes, check_width
 from hashret.errors import InputError, WidthError
 
-__all__ = ["LARGEST_ID", "as_codes", "as_ids", "first_ids", "whole_number"]
+__all__ = ["LARGEST_ID", "as_codes", "as_ids", "first_ids", "ids_after", "one_id_each", "whole_number"]
 
 LARGEST_ID = np.iinfo(np.int64).max
 
@@ -71,6 +71,40 @@ def as_ids(values: ArrayLike) -> NDArray[np.int64]:
             "ids", expected=f"0 ... {LARGEST_ID}", got=first_ids(bad), remedy="Number items from 0; -1 marks padding."
         )
     return numbers.astype(np.int64)
+
+
+def one_id_each(values: ArrayLike, count: int) -> NDArray[np.int64]:
+    """Ids as int64 (n,) for ``count`` codes, none twice.
+
+    Raises:
+        InputError: As :func:`as_ids`; another number of them, or one given twice.
+    """
+    given = as_ids(values)
+    if len(given) != count:
+        raise InputError(
+            "ids", expected=f"{count}, one a code", got=str(len(given)), remedy="Give each code its id, or give no ids."
+        )
+    ordered = np.sort(given)
+    twice = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    if len(twice):
+        raise InputError(
+            "ids", expected="each id once", got=f"{first_ids(twice)} twice", remedy="Number items uniquely."
+        )
+    return given
+
+
+def ids_after(start: int, count: int) -> NDArray[np.int64]:
+    """The ``count`` ids from ``start`` on.
+
+    Raises:
+        InputError: There are not so many.
+    """
+    if start + count - 1 > LARGEST_ID:
+        raise InputError(
+            "ids", expected=f"numbers up to {LARGEST_ID}", got=f"{count} more after {start - 1}",
+            remedy="Give the ids yourself: there are free ones below.",
+        )  # fmt: skip
+    return np.arange(count, dtype=np.int64) + np.int64(min(start, LARGEST_ID))
 
 
 def whole_number(number: int, name: str, *, least: int) -> int:
