@@ -21,6 +21,7 @@ from hashret.search.segment import EVERY, Segment, bitset
 __all__ = ["Selection", "histogram", "joint_histogram", "nearest", "rows_of", "within"]
 
 _FEW = 16  # fewer than 1 / 16 of the codes are asked: copy them out
+_FEWEST = 1 << 18  # codes below which a scan is over before the tables have been looked into
 _SHARE = 0.2  # of the cost of a scan that the tables may spend on a query before it is scanned
 _BATCH = 0.15  # cost of scanning for one of many queries, relative to one alone
 _PROBES = 16  # queries that show whether the tables pay for the others, which may then cost as much as a scan each
@@ -62,7 +63,8 @@ class Selection:
 def nearest(selection: Selection, queries: Codes, k: int, algorithm: str, threads: int | None) -> Answers:
     """Distances int32 (Q, k) and ids int64 (Q, k) of the k nearest, by (distance, id), padded."""
     tables = selection.segment.tables
-    if algorithm == "scan" or tables is None or selection.copied is not None or not len(queries):
+    small = algorithm == "auto" and len(selection.blocks) < _FEWEST
+    if algorithm == "scan" or small or tables is None or selection.copied is not None or not len(queries):
         far, places = scan.nearest(queries, selection.blocks, k, alive=selection.alive, threads=threads)
         return far, selection.name(places)
     words = queries.words()

@@ -362,9 +362,8 @@ class HammingIndex:
         Raises:
             FileError: The place cannot be written; what was there before is unchanged.
         """
-        with self._lock:
-            kept, next_id = self._segments, self._next_id
-        write_segments(path, kept, bits=self.bits, next_id=next_id)
+        with self._lock:  # also while writing: new codes go into the spare room of what is written
+            write_segments(path, self._segments, bits=self.bits, next_id=self._next_id)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> HammingIndex:

@@ -21,12 +21,24 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from hashret.search.lanes import STAMP, TOGETHER, compiled, lowest_bit, nearer, nearer_lanes, popcount, put
+from hashret.search.lanes import (
+    STAMP,
+    TOGETHER,
+    VECTORS,
+    compiled,
+    lowest_bit,
+    nearer,
+    nearer_lanes,
+    popcount,
+    prefetch,
+    put,
+)
 
 __all__ = ["POSITION_BITS", "collector", "measurer", "order", "tally", "tally_marked", "tally_shared"]
 
 POSITION_BITS = 40
 _UNROLLED = (1, 2, 3, 4, 8, 16)  # numbers of words with a kernel of their own
+_AHEAD = 32  # blocks
 _ONE = np.uint64(1)
 
 
@@ -100,6 +112,7 @@ def _collector(words: int, stamp: int = STAMP) -> Callable[..., None]:
         events = np.empty(tile + 1, np.int64)
         before = np.empty(TOGETHER, np.int64)
         start, last = span
+        codes, lanes = blocks.shape[1] * blocks.shape[2], blocks.shape[2] // VECTORS
         size = max(1, min(tile, k // blocks.shape[2]))  # the first tiles are small: they admit everything
         while start < last:
             end = min(start + size, last)
@@ -114,6 +127,9 @@ def _collector(words: int, stamp: int = STAMP) -> Callable[..., None]:
                 else:
                     together = 1
                     for block in range(start, end):
+                        if len(queries) == 1:  # codes come from memory: more of them are to be on their way
+                            for line in range(blocks.shape[1] * VECTORS):
+                                prefetch(blocks, (block + _AHEAD) * codes + line * lanes)
                         hits = nearer(blocks, block, queries, first, limits, words, 1)
                         events[noted] = (block - start) << TOGETHER | hits
                         noted += hits

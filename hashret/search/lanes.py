@@ -32,6 +32,7 @@ __all__ = [
     "nearer",
     "nearer_lanes",
     "popcount",
+    "prefetch",
     "put",
 ]
 
@@ -226,6 +227,24 @@ def put(typing: Any, blocks: Any, block: Any, queries: Any, query: Any, out: Any
         return context.get_dummy_value()
 
     return types.none(blocks, types.int64, queries, types.int64, out, types.int64, words), emit
+
+
+@intrinsic
+def prefetch(typing: Any, array: Any, place: Any) -> Any:
+    """Ask for the cache line of an element of a contiguous array, counted in elements from its start.
+
+    The element may lie outside the array: nothing is read.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = _array(context, builder, array, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, _I32, _I32, _I32])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(ask, [address, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), emit
 
 
 @intrinsic

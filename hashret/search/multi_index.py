@@ -24,6 +24,7 @@ from hashret.search.multi_index_kernels import (
     COLUMNS,
     LIFT,
     RUNS,
+    STAMP,
     TABLE,
     WIDTH,
     bucket_of,
@@ -121,7 +122,7 @@ class MultiIndex:
         Raises:
             FormatError: An array is missing, or shapes and dtypes do not fit each other.
         """
-        given = {name: np.asarray(array) for name, array in arrays.items()}
+        given = {name: np.atleast_1d(np.asarray(array)) for name, array in arrays.items()}
         widths, ids = given.get("widths", np.empty(0, np.int64)), given.get("ids", np.empty(0, np.uint32))
         fewest, nothing = -(-bits // _WIDEST), np.empty((0, -(-bits // 64)), np.uint64)
         chunks = len(widths) if fewest <= len(widths) <= bits else fewest
@@ -147,8 +148,8 @@ class MultiIndex:
                 got=", ".join(f"{name} {array.dtype} {array.shape}" for name, array in given.items()) or "nothing",
                 remedy="Give what arrays() returned, and the width of the codes.",
             )  # fmt: skip
-        solid = np.ascontiguousarray
-        return cls(solid(words), bits, widths, solid(offsets), solid(ids), solid(copies))
+        solid = partial(np.require, requirements="CA")  # contiguous and aligned; copies only what is not
+        return cls(solid(words), bits, solid(widths), solid(offsets), solid(ids), solid(copies))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What :meth:`of_arrays` needs: ``widths``, ``offsets``, ``ids`` and, where used, ``copies`` and ``words``.
@@ -311,48 +312,54 @@ def _layout(bits: int, chunks: int) -> NDArray[np.int64]:
     return layout
 
 
-def _fill(rows: Any, layout: Any, chunk: int, offsets: Any, ids: Any, copies: Any, lower: Any, compared: Any) -> None:
-    """Sort all codes by the bits of a chunk, equal ones by position.
+def _fill_of(stamp: int) -> Callable[..., None]:
+    """Sorting all codes by the bits of a chunk, equal ones by position.
 
     The first pass sorts by the upper half of the bits, the second by the lower: each writes to few places at a time.
     Between them, ``lower`` holds the lower half and the position, ``compared`` the word that is copied.
     """
-    count, words = rows.shape
-    flat, width, table = rows.reshape(-1), layout[chunk, WIDTH], layout[chunk, TABLE]
-    half, base, word = width // 2, chunk * count, compared_word(layout, chunk, words)
-    ends = np.zeros((1 << (width - half)) + 1, np.int64)
-    for row in range(count):
-        ends[(bucket_of(flat, row * words, layout, chunk) >> half) + 1] += 1
-    ends = ends.cumsum()
-    places = ends.copy()
-    for row in range(count):
-        bucket = bucket_of(flat, row * words, layout, chunk)
-        place = places[bucket >> half]
-        places[bucket >> half] += 1
-        lower[place] = np.uint64(bucket & ((1 << half) - 1)) << np.uint64(32) | np.uint64(row)
-        if copies.size:
-            compared[place] = flat[row * words + word]
-    bounds = np.empty((1 << half) + 1, np.int64)
-    for upper in range(len(ends) - 1):
-        bounds[:] = 0
-        for place in range(ends[upper], ends[upper + 1]):
-            bounds[np.int64(lower[place] >> np.uint64(32)) + 1] += 1
-        bounds[0] = ends[upper]
-        for bucket in range(1 << half):
-            bounds[bucket + 1] += bounds[bucket]
-            offsets[table + (upper << half) + bucket] = bounds[bucket]
-        for place in range(ends[upper], ends[upper + 1]):
-            bucket = np.int64(lower[place] >> np.uint64(32))
-            entry = base + bounds[bucket]
-            bounds[bucket] += 1
-            ids[entry] = lower[place] & np.uint64(0xFFFFFFFF)
+
+    def fill(rows: Any, layout: Any, chunk: int, offsets: Any, ids: Any, copies: Any, lower: Any,
+             compared: Any) -> None:  # fmt: skip
+        assert stamp
+        count, words = rows.shape
+        flat, width, table = rows.reshape(-1), layout[chunk, WIDTH], layout[chunk, TABLE]
+        half, base, word = width // 2, chunk * count, compared_word(layout, chunk, words)
+        ends = np.zeros((1 << (width - half)) + 1, np.int64)
+        for row in range(count):
+            ends[(bucket_of(flat, row * words, layout, chunk) >> half) + 1] += 1
+        ends = ends.cumsum()
+        places = ends.copy()
+        for row in range(count):
+            bucket = bucket_of(flat, row * words, layout, chunk)
+            place = places[bucket >> half]
+            places[bucket >> half] += 1
+            lower[place] = np.uint64(bucket & ((1 << half) - 1)) << np.uint64(32) | np.uint64(row)
             if copies.size:
-                copies[entry] = compared[place]
-    offsets[table + (1 << width)] = count
+                compared[place] = flat[row * words + word]
+        bounds = np.empty((1 << half) + 1, np.int64)
+        for upper in range(len(ends) - 1):
+            bounds[:] = 0
+            for place in range(ends[upper], ends[upper + 1]):
+                bounds[np.int64(lower[place] >> np.uint64(32)) + 1] += 1
+            bounds[0] = ends[upper]
+            for bucket in range(1 << half):
+                bounds[bucket + 1] += bounds[bucket]
+                offsets[table + (upper << half) + bucket] = bounds[bucket]
+            for place in range(ends[upper], ends[upper + 1]):
+                bucket = np.int64(lower[place] >> np.uint64(32))
+                entry = base + bounds[bucket]
+                bounds[bucket] += 1
+                ids[entry] = lower[place] & np.uint64(0xFFFFFFFF)
+                if copies.size:
+                    copies[entry] = compared[place]
+        offsets[table + (1 << width)] = count
+
+    return fill
 
 
 @cache
-def _filler() -> Callable[..., Any]:
+def _filler() -> Any:
     """The making of one table.
 
     Its arguments are all codes uint64 (N, W), a layout, the chunk, and what it writes to: offsets uint32, ids uint32
@@ -360,6 +367,6 @@ def _filler() -> Callable[..., Any]:
     room to work in: uint64 (N,), and uint64 (N,) if there are copies.
     """
     return compiled_for(
-        _fill, read_only(types.uint64, 2), read_only(types.int64, 2), types.int64, types.uint32[::1],
+        _fill_of(STAMP), read_only(types.uint64, 2), read_only(types.int64, 2), types.int64, types.uint32[::1],
         types.uint32[::1], types.uint64[::1], types.uint64[::1], types.uint64[::1],
     )  # fmt: skip

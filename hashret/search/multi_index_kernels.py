@@ -15,8 +15,10 @@ the business of :mod:`hashret.search.multi_index`, the choice between tables and
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +28,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from hashret.search.kernels import POSITION_BITS
+from hashret.search.lanes import STAMP as LANES_STAMP
 from hashret.search.lanes import lowest_bit, popcount
 
 __all__ = [
-    "COLUMNS", "LIFT", "RUNS", "TABLE", "WIDTH", "bucket_of", "compared_word", "compiled_for", "read_only", "searcher",
+    "COLUMNS", "LIFT", "RUNS", "STAMP", "TABLE", "WIDTH", "bucket_of", "compared_word", "compiled_for", "read_only",
+    "searcher",
 ]  # fmt: skip
+
+STAMP = zlib.crc32(Path(__file__).read_bytes(), LANES_STAMP) or 1  # as in lanes.py, and of that file too
 
 # Columns of a layout, int64 (chunks, COLUMNS): where the bits of a chunk lie in a code, and its buckets in the offsets.
 # A chunk is one or two runs of bits, each within a word; the second run stands above the first.
@@ -65,14 +71,6 @@ class _Room(NamedTuple):
     spans: Any
     entries: Any
     counts: Any
-
-
-class _Costs(NamedTuple):
-    """Costs of a bucket, of a code in it and of a code looked into, in codes scanned."""
-
-    bucket: Any
-    code: Any
-    look: Any
 
 
 @intrinsic
@@ -111,9 +109,9 @@ def _near_lanes(typing: Any, codes: Any, start: Any, word: Any, limit: Any) -> A
 
 def _splat(builder: Any, number: Any, vector: Any) -> Any:
     """One number in all lanes."""
-    nothing, place = ir.Constant(vector, ir.Undefined), ir.VectorType(ir.IntType(32), vector.count)
+    nothing, places = ir.Constant(vector, ir.Undefined), ir.VectorType(ir.IntType(32), vector.count)
     first = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(place, [0] * vector.count))
+    return builder.shuffle_vector(first, nothing, ir.Constant(places, [0] * vector.count))
 
 
 @njit(forceinline=True)
@@ -154,6 +152,19 @@ def _next_mask(mask: Any) -> Any:
     low = mask & -mask
     carried = mask + low
     return ((carried ^ mask) >> 2) >> lowest_bit(np.uint64(mask)) | carried
+
+
+@njit(forceinline=True)
+def _approach(tables: Any, asked: Any, query: Any) -> Any:
+    """Ask for the query's own buckets in all tables, which are the first to be visited."""
+    chunks = len(tables.layout)
+    for chunk in range(chunks):
+        _prefetch(tables.offsets, tables.layout[chunk, TABLE] + bucket_of(asked, query, tables.layout, chunk))
+    for chunk in range(chunks):
+        place = tables.layout[chunk, TABLE] + bucket_of(asked, query, tables.layout, chunk)
+        first = chunk * (len(tables.ids) // chunks) + np.int64(tables.offsets[place])
+        for line in range(_LINES + 1):
+            _prefetch(tables.copies, first + line * _LANES)
 
 
 @njit(forceinline=True)
@@ -269,7 +280,7 @@ def _with_room(found: Any, used: Any, more: Any) -> Any:
 def _visit(tables: Any, asked: Any, query: Any, words: Any, step: Any, masks: Any, k: Any, costs: Any, budget: Any,
            room: Any, found: Any, base: Any, used: Any, far: Any, nearer: Any, ceiling: Any) -> Any:  # fmt: skip
     """Go through the buckets of a chunk at a weight; the budget that is left comes back negative if it did not do."""
-    weight, chunk = step
+    (weight, chunk), (bucket_cost, code_cost, look_cost) = step, costs
     value = bucket_of(asked, query, tables.layout, chunk)
     word = asked[query + compared_word(tables.layout, chunk, words)]
     mask = (1 << weight) - 1
@@ -277,11 +288,11 @@ def _visit(tables: Any, asked: Any, query: Any, words: Any, step: Any, masks: An
         count = min(masks, _MASKS)
         masks -= count
         mask, spans, codes = _open(tables, chunk, value, mask, count, room.places, room.spans)
-        budget -= costs.bucket * count + costs.code * codes
+        budget -= bucket_cost * count + code_cost * codes
         span, place = 0, room.spans[0, 0]
         while span < spans and budget >= 0:
             size, span, place = _sift(tables, word, far, room.spans, spans, span, place, room.entries)
-            budget -= costs.look * size
+            budget -= look_cost * size
             if used - base > 2 * k + _SLACK:
                 found[base:used].sort()
                 used = base + k
@@ -302,11 +313,10 @@ def _explore(tables: Any, asked: Any, query: Any, words: Any, k: Any, far: Any, 
     Returns the keys, their end, the largest distance of an answer, and whether the budget did.
     """
     chunks, codes = len(tables.layout), len(tables.ids) // len(tables.layout)
-    width, narrow = tables.layout[0, WIDTH], 0
-    while narrow < chunks and tables.layout[narrow, WIDTH] == width:
-        narrow += 1
-    price = costs.bucket + costs.code * codes / (1 << width)
-    price_wide = costs.bucket + costs.code * codes / (2 << width)
+    width, narrow = tables.layout[0, WIDTH], chunks - (len(room.counts) - 1) % chunks
+    price = costs[0] + costs[1] * codes / (1 << width)
+    price_wide = costs[0] + costs[1] * codes / (2 << width)
+    _approach(tables, asked, query)
     used, nearer, ceiling, weight, masks, masks_wide = base, 0, _LAST, 0, 1, 1
     while True:
         for chunk in range(chunks):
@@ -327,37 +337,36 @@ def _explore(tables: Any, asked: Any, query: Any, words: Any, k: Any, far: Any, 
         weight += 1
 
 
-def _search(queries: Any, rows: Any, offsets: Any, ids: Any, copies: Any, layout: Any, alive: Any, k: int, radius: int,
-            prices: Any, budget: float) -> Any:  # fmt: skip
-    """Keys of the answers of all queries, int64 (total,), where each query's start, (Q + 1,), and which were done."""
-    count, words = queries.shape
-    chunks, asked = len(layout), queries.reshape(-1)
-    whole = words == 1 and copies.size > 0
-    tables = _Tables(offsets, ids, copies, copies if whole else rows.reshape(-1), layout, alive)
-    costs = _Costs(prices[0], prices[1], prices[2])
-    bits = layout[:, WIDTH].sum()
-    room = _Room(
-        np.empty(_MASKS, np.int64), np.empty((_MASKS + 1, 2), np.int64), np.empty(_ROOM, np.int64),
-        np.empty(bits + 1, np.int64),
-    )  # fmt: skip
-    starts, done = np.zeros(count + 1, np.int64), np.empty(count, np.bool_)
-    expected = min(k, len(ids) // chunks) + _SLACK // 2
-    found = np.empty(expected, np.int64)
-    for number in range(count):
-        room.counts[:] = 0
-        base = starts[number]
-        found = _with_room(found, base, expected)
-        found, used, far, done[number] = _explore(
-            tables, asked, number * words, words, k, min(radius, bits), costs, budget, room, found, base
-        )
-        end = base
-        if done[number]:
-            for place in range(base, used):
-                found[end] = found[place]
-                end += found[place] >> POSITION_BITS <= far
-            found[base:end].sort()
-        starts[number + 1] = min(end, base + k)
-    return found[: starts[count]], starts, done
+def _search_of(stamp: int) -> Callable[..., Any]:
+    def search(queries: Any, rows: Any, offsets: Any, ids: Any, copies: Any, layout: Any, alive: Any, k: int,
+               radius: int, prices: Any, budget: float) -> Any:  # fmt: skip
+        assert stamp
+        count, words = queries.shape
+        asked, whole = queries.reshape(-1), words == 1 and copies.size > 0
+        tables = _Tables(offsets, ids, copies, copies if whole else rows.reshape(-1), layout, alive)
+        costs, bits = (prices[0], prices[1], prices[2]), layout[:, WIDTH].sum()
+        room = _Room(
+            np.empty(_MASKS, np.int64), np.empty((_MASKS + 1, 2), np.int64), np.empty(_ROOM, np.int64),
+            np.empty(bits + 1, np.int64),
+        )  # fmt: skip
+        starts, done = np.zeros(count + 1, np.int64), np.empty(count, np.bool_)
+        found = np.empty(_SLACK, np.int64)
+        for number in range(count):
+            room.counts[:] = 0
+            base = starts[number]
+            found, used, far, done[number] = _explore(
+                tables, asked, number * words, words, k, min(radius, bits), costs, budget, room, found, base
+            )
+            end = base
+            if done[number]:
+                for place in range(base, used):
+                    found[end] = found[place]
+                    end += found[place] >> POSITION_BITS <= far
+                found[base:end].sort()
+            starts[number + 1] = min(end, base + k)
+        return found[: starts[count]], starts, done
+
+    return search
 
 
 def read_only(kind: Any, dimensions: int) -> Any:
@@ -365,28 +374,27 @@ def read_only(kind: Any, dimensions: int) -> Any:
     return types.Array(kind, dimensions, "C", readonly=True)
 
 
-def compiled_for(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
+def compiled_for(function: Callable[..., Any], *signature: Any) -> Any:
     """Compile now, for arrays in memory and mapped ones alike, and keep the machine code on disk where that works."""
     try:
-        kernel: Callable[..., Any] = njit([signature], nogil=True, cache=True)(function)
+        return njit([signature], nogil=True, cache=True)(function)
     except RuntimeError:  # no place for a cache
-        kernel = njit([signature], nogil=True)(function)
-    return kernel
+        return njit([signature], nogil=True)(function)
 
 
 @cache
-def searcher() -> Callable[..., Any]:
+def searcher() -> Any:
     """The search.
 
     Its arguments are queries uint64 (Q, W), all codes uint64 (N, W) (none where copies of one word say all), offsets
-    uint32, ids uint32 (chunks * N,), copies uint64 (chunks * N,) or none, a layout, a bitset of codes that
-    count or none, k (at least 1), the largest distance that counts, the costs of a bucket, of a code in it and of a
-    code looked into float64 (3,), and the budget of a query. It returns keys int64 (total,) (distance << 40 |
-    position, ascending for each query), starts int64 (Q + 1,) and whether each query was done, bool (Q,).
+    uint32, ids uint32 (chunks * N,), copies uint64 (chunks * N,) or none, a layout, a bitset of codes that count or
+    none, k, the largest distance that counts, the costs of a bucket, of a code in it and of a code looked into, and the
+    budget of a query. It returns keys int64 (total,) (distance << 40 | position, ascending for each query), starts
+    int64 (Q + 1,) and whether each query was done, bool (Q,).
     """
     word, short = types.uint64, types.uint32
     return compiled_for(
-        _search, read_only(word, 2), read_only(word, 2), read_only(short, 1), read_only(short, 1),
+        _search_of(STAMP), read_only(word, 2), read_only(word, 2), read_only(short, 1), read_only(short, 1),
         read_only(word, 1), read_only(types.int64, 2), read_only(word, 1), types.int64, types.int64,
         read_only(types.float64, 1), types.float64,
     )  # fmt: skip

@@ -176,15 +176,15 @@ def _ranked(
     words: NDArray[Any], gallery: Blocks, k: int, alive: NDArray[np.uint64], threads: int | None
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The k nearest where k is a good part of N: all distances of a query, sorted by counting."""
-    far = np.full((len(words), k), PAD_DISTANCE, np.int32)
-    positions = np.full((len(words), k), PAD_ID, np.int64)
+    far, positions = np.empty((len(words), k), np.int32), np.empty((len(words), k), np.int64)
     measure, blocks = measurer(words.shape[1]), _used(gallery)
 
     def rank(start: int, end: int) -> None:
         line = np.empty((1, blocks * gallery.row), np.min_scalar_type(gallery.bits))
         for query in range(start, end):
             measure(gallery.data, 0, blocks, words[query : query + 1], line)
-            order(line[0, : len(gallery)], alive, gallery.bits + 1, far[query], positions[query])
+            found = order(line[0, : len(gallery)], alive, gallery.bits + 1, far[query], positions[query])
+            far[query, found:], positions[query, found:] = PAD_DISTANCE, PAD_ID
 
     workers = crew(threads, 16 * len(words) * len(gallery))
     height = max(1, -(-len(words) // (4 * workers)))

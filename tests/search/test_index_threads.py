@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hashret import arrayfile
 from hashret.codes import Codes
 from hashret.relevance import SharedLabels
-from hashret.search import HammingIndex, kernels, multi_index, multi_index_kernels, scan
+from hashret.search import HammingIndex, kernels, multi_index, scan
 from hashret.search import segments as segments_module
 from hashret.search.blocks import Blocks
 from hashret.search.multi_index import MultiIndex
@@ -178,27 +179,26 @@ def test_several_threads_add_and_remove_without_losing_any() -> None:
     assert rows_of(index.search(QUERIES, 999)) == answers(items)
 
 
-def test_what_is_saved_while_others_add_is_one_state(tmp_path) -> None:
-    index, stop, path = HammingIndex(BITS), threading.Event(), tmp_path / "index"
+def test_what_is_saved_while_others_add_is_one_state(monkeypatch, tmp_path) -> None:
+    """Also where codes come into spare room when the checksums are made and the bytes are not yet written."""
+    index, path, replace_file = HammingIndex(BITS), tmp_path / "index", arrayfile.replace_file
+    adders: list[threading.Thread] = []
 
-    def add() -> None:
-        while not stop.is_set():
-            start = len(index)
-            index.add(random_codes(5, start))
+    def delayed(*args: Any) -> None:
+        adders.append(threading.Thread(target=index.add, args=(random_codes(5, len(index)),)))
+        adders[-1].start()
+        adders[-1].join(0.1)  # or it waits for the end of the save
+        replace_file(*args)
 
-    thread = threading.Thread(target=add)
-    thread.start()
-    try:
-        for turn in range(30):
-            index.save(path)
-            loaded = HammingIndex.load(path, mmap=bool(turn % 2))
-            count = len(loaded)
-            assert count % 5 == 0
-            assert loaded.ids.tolist() == list(range(count))
-            assert loaded.add(random_codes(1, 0)).tolist() == [count]
-    finally:
-        stop.set()
-        thread.join()
+    monkeypatch.setattr(arrayfile, "replace_file", delayed)
+    for turn in range(8):
+        count = len(index)
+        index.save(path)
+        adders[-1].join()
+        assert len(index) == count + 5
+        loaded = HammingIndex.load(path, mmap=bool(turn % 2))
+        assert loaded.ids.tolist() == list(range(count))
+        assert loaded.add(random_codes(1, 0)).tolist() == [count]
 
 
 def test_a_change_waits_for_another_and_a_search_for_none(monkeypatch) -> None:
@@ -248,8 +248,8 @@ def test_kernels_let_other_threads_run(monkeypatch) -> None:
         monkeypatch.setattr(scan, name, lambda _, name=name: made[name])
     for name in ("tally", "tally_marked", "tally_shared", "order"):
         monkeypatch.setattr(scan, name, watched(name, getattr(kernels, name)))
-    for name in ("searcher", "filler"):
-        made[name] = watched(name, getattr(multi_index_kernels, name)())
+    for name in ("searcher", "_filler"):
+        made[name] = watched(name, getattr(multi_index, name)())
         monkeypatch.setattr(multi_index, name, lambda name=name: made[name])
     monkeypatch.setattr(scan, "_MEASURED", 1 << 19)
 

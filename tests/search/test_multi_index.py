@@ -173,6 +173,7 @@ def test_foreign_arrays_are_refused() -> None:
     spoiled += [{name: array for name, array in arrays.items() if name != left} for left in arrays]
     spoiled += [{**arrays, name: array[:-1]} for name, array in arrays.items()]
     spoiled += [{**arrays, name: array.astype(np.int16)} for name, array in arrays.items()]
+    spoiled += [{**arrays, name: array[0] if array.ndim == 1 else array[0, 0]} for name, array in arrays.items()]
     spoiled += [{**arrays, "offsets": arrays["offsets"] + np.uint32(1)}]
     for bad in spoiled:
         with pytest.raises(FormatError, match="multi-index tables"):
