@@ -193,23 +193,39 @@ def tally(far: Any, start: int, alive: Any, counts: Any) -> None:
 
 @compiled
 def tally_marked(far: Any, start: int, alive: Any, marks: Any, counts: Any) -> None:
-    """Add distances to ``counts`` int64 (Q, 2, bins), apart by ``marks`` bool (Q, n)."""
-    for position in range(far.shape[1]):
-        if alive.size == 0 or _is_set(alive, start + position):
-            for query in range(far.shape[0]):
-                counts[query, np.int64(marks[query, position]), far[query, position]] += 1
+    """Add distances to ``counts`` int64 (Q, 2, bins), apart by ``marks`` bool (Q, n).
+
+    The distances are scratch, of a type that holds 2 x bins: those of marked codes are moved up by ``bins``, many at
+    once, so that one count of single codes tells both kinds.
+    """
+    bins = far.dtype.type(counts.shape[2])
+    for query in range(far.shape[0]):
+        for position in range(far.shape[1]):
+            far[query, position] += marks[query, position] * bins
+    tally(far, start, alive, counts.reshape(len(counts), 2 * counts.shape[2]))
 
 
 @compiled
-def tally_shared(far: Any, start: int, alive: Any, ours: Any, theirs: Any, counts: Any) -> None:
-    """Add distances to ``counts`` int64 (Q, 2, bins), apart by whether labels uint64 (Q, L), (n, L) share a bit."""
-    for position in range(far.shape[1]):
-        if alive.size == 0 or _is_set(alive, start + position):
-            for query in range(far.shape[0]):
-                shared = np.uint64(0)
-                for word in range(ours.shape[1]):
-                    shared |= ours[query, word] & theirs[position, word]
-                counts[query, np.int64(shared != 0), far[query, position]] += 1
+def tally_shared(far: Any, start: int, alive: Any, ours: Any, planes: Any, counts: Any) -> None:
+    """As :func:`tally_marked`, apart by whether labels share a bit: uint64 (Q, L) and, word by word, (L, N)."""
+    bins, stop = far.dtype.type(counts.shape[2]), start + far.shape[1]
+    shared = np.empty(far.shape[1], np.uint64)
+    for query in range(far.shape[0]):
+        line = far[query]
+        if len(planes) == 2:  # in one pass: 65 to 128 labels are common
+            first, second, near, next_to = ours[query, 0], ours[query, 1], planes[0, start:stop], planes[1, start:stop]
+            for position in range(len(line)):
+                line[position] += (((first & near[position]) | (second & next_to[position])) != 0) * bins
+        else:
+            shared[:] = 0
+            for word in range(len(planes)):
+                mine, plane = ours[query, word], planes[word, start:stop]
+                if mine:
+                    for position in range(len(line)):
+                        shared[position] |= mine & plane[position]
+            for position in range(len(line)):
+                line[position] += (shared[position] != 0) * bins
+    tally(far, start, alive, counts.reshape(len(counts), 2 * counts.shape[2]))
 
 
 @compiled

@@ -271,14 +271,18 @@ def distances(queries: Codes, gallery: Codes | Blocks) -> NDArray[np.int32]:
 
 
 def _measured(
-    words: NDArray[Any], gallery: Blocks, threads: int | None, count: Callable[[slice, int, NDArray[Any]], None]
-) -> None:
-    """Call ``count(rows, start, distances (q, n))`` for parts of queries x codes; parts of other rows run at once."""
+    words: NDArray[Any], gallery: Blocks, threads: int | None, largest: int,
+    count: Callable[[slice, int, NDArray[Any]], None],
+) -> None:  # fmt: skip
+    """Call ``count(rows, start, distances (q, n))`` for parts of queries x codes; parts of other rows run at once.
+
+    The distances may be written over; they are of a type that holds ``largest``.
+    """
     measure, blocks, step = measurer(words.shape[1]), _used(gallery), _MEASURED // gallery.row
 
     def part(rows: tuple[int, int]) -> None:
         mine = words[slice(*rows)]
-        tile = np.empty((len(mine), _MEASURED), np.min_scalar_type(gallery.bits))
+        tile = np.empty((len(mine), _MEASURED), np.min_scalar_type(largest))
         for low, high in _spans(blocks, step):
             measure(gallery.data, low, high, mine, tile)
             start, end = low * gallery.row, min(high * gallery.row, len(gallery))
@@ -313,7 +317,7 @@ def histogram(
     check_width(queries, gallery.bits, "queries")
     gallery, words = _blocks(gallery), lane_words(queries)
     counts = np.zeros((len(words), gallery.bits + 1), np.int64)
-    _measured(words, gallery, threads, lambda rows, start, far: tally(far, start, alive, counts[rows]))
+    _measured(words, gallery, threads, gallery.bits, lambda rows, start, far: tally(far, start, alive, counts[rows]))
     return counts
 
 
@@ -346,12 +350,13 @@ def joint_histogram(
     check_width(queries, gallery.bits, "queries")
     gallery, words = _blocks(gallery), lane_words(queries)
     counts = np.zeros((len(words), 2, gallery.bits + 1), np.int64)
+    planes = np.ascontiguousarray(judge[1].T) if isinstance(judge, tuple) else np.empty((0, 0), np.uint64)
     marks: dict[int, NDArray[np.bool_]] = {}
 
     def count(rows: slice, start: int, far: NDArray[Any]) -> None:
         end = start + far.shape[1]
         if isinstance(judge, tuple):
-            tally_shared(far, start, alive, judge[0][rows], judge[1][start:end], counts[rows])
+            tally_shared(far, start, alive, judge[0][rows], planes, counts[rows])
             return
         if start == 0:
             marks[rows.start] = judge(rows)
@@ -359,7 +364,7 @@ def joint_histogram(
         if end == len(gallery):
             del marks[rows.start]
 
-    _measured(words, gallery, threads, count)
+    _measured(words, gallery, threads, 2 * gallery.bits + 1, count)
     return counts
 
 
