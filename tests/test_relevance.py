@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hashret.errors import InputError, WidthError
-from hashret.relevance import Relevance, SameInstance, SharedLabels, Targets
+from hashret.relevance import GradedLabels, GradedTargets, Relevance, SameInstance, SharedLabels, Targets
 
 Answer = Callable[[int, int], bool]
 
@@ -29,7 +29,25 @@ def targets(queries: int, gallery: int, rng: np.random.Generator) -> tuple[Relev
     return Targets(named, gallery), lambda row, number: number in named[row]
 
 
-KINDS = [shared_labels, same_instance, targets]
+def many_labels(queries: int, gallery: int, rng: np.random.Generator) -> tuple[Relevance, Answer]:
+    """More than two words of labels."""
+    ours, theirs = rng.random((queries, 130)) < 0.05, rng.random((gallery, 130)) < 0.05
+    return SharedLabels(ours, theirs), lambda row, number: bool((ours[row] & theirs[number]).any())
+
+
+def graded_labels(queries: int, gallery: int, rng: np.random.Generator) -> tuple[Relevance, Answer]:
+    relevance, answer = many_labels(queries, gallery, rng)
+    assert isinstance(relevance, SharedLabels)
+    return relevance.graded(), answer
+
+
+def graded_targets(queries: int, gallery: int, rng: np.random.Generator) -> tuple[Relevance, Answer]:
+    some = [rng.permutation(gallery)[: rng.integers(0, 4)].tolist() for _ in range(queries)]
+    named = [{number: float(rng.integers(1, 5)) for number in numbers} for numbers in some]
+    return GradedTargets(named, gallery), lambda row, number: number in named[row]
+
+
+KINDS = [shared_labels, same_instance, targets, many_labels, graded_labels, graded_targets]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,10 +68,22 @@ def test_judgements_equal_a_loop(kind, queries: int, gallery: int, k: int, seed:
     assert judged.dtype == np.bool_
     assert judged.shape == ids.shape
     assert judged.tolist() == want
+    gains = relevance.gains(rows)
+    assert (gains.dtype, gains.shape) == (np.float64, (5 if queries else 0, gallery))
+    np.testing.assert_array_equal(gains > 0, relevance.matrix(rows))
+    listed = [[gains[place, n] if n >= 0 else 0.0 for n in line] for place, line in enumerate(ids)]
+    assert relevance.judge_gains(rows, ids).tolist() == listed
+    best = relevance.best_gains(rows)
+    assert [[gain for gain in line if gain] for line in best.tolist()] == [
+        sorted(line[line > 0], reverse=True) for line in gains
+    ]
+    if not relevance.is_graded:
+        assert set(gains.ravel().tolist()) <= {0.0, 1.0}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_blocks_of_queries_agree_with_single_queries(kind) -> None:
+def test_blocks_of_queries_agree_with_single_queries(kind, monkeypatch) -> None:
+    monkeypatch.setattr("hashret.relevance._BLOCK_PAIRS", 5000)
     relevance, _ = kind(600, 20, np.random.default_rng(1))  # more than two blocks
     ids = np.random.default_rng(2).integers(-1, 20, (600, 6))
     single = np.vstack([relevance.judge([row], ids[row : row + 1]) for row in range(600)])
@@ -68,6 +98,10 @@ def test_restrict_renumbers_both_sides(kind) -> None:
     assert (part.queries, part.gallery) == (3, 2)
     want = [[answer(row, number) for number in (4, 8)] for row in (7, 0, 2)]
     assert part.matrix(np.arange(3)).tolist() == want
+    assert part.is_graded == relevance.is_graded
+    assert part.gains(np.arange(3)).tolist() == relevance.gains([7, 0, 2])[:, [4, 8]].tolist()
+    nothing = relevance.restrict([1, 2], [])
+    assert (nothing.queries, nothing.gallery, nothing.totals().tolist()) == (2, 0, [0, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,3 +151,30 @@ def test_instances_and_targets_are_whole_numbers() -> None:
         Targets([[-1]], gallery=4)
     with pytest.raises(InputError, match="targets of query 1: expected whole numbers"):
         Targets([[0], [1.5]], gallery=4)
+
+
+def test_gains_are_shared_labels_counted() -> None:
+    rng = np.random.default_rng(4)
+    ours, theirs = rng.random((9, 150)) < 0.3, rng.random((11, 150)) < 0.3
+    graded = SharedLabels(ours, theirs).graded()
+    assert isinstance(graded, GradedLabels)
+    assert graded.gains(np.arange(9)).tolist() == (ours.astype(int) @ theirs.astype(int).T).tolist()
+    assert isinstance(graded.restrict([1], [2, 3]), GradedLabels)
+
+
+def test_label_words_share_a_bit_where_labels_are_shared() -> None:
+    rng = np.random.default_rng(5)
+    for classes in (0, 1, 64, 65, 130):
+        relevance = SharedLabels(rng.random((6, classes)) < 0.1, rng.random((7, classes)) < 0.1)
+        ours, theirs = relevance.words()
+        assert ours.shape == (6, -(-classes // 64))
+        shared = (ours[:, None] & theirs[None]).any(2)
+        assert shared.tolist() == relevance.matrix(np.arange(6)).tolist()
+
+
+def test_gains_are_finite_and_above_zero() -> None:
+    for bad in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(InputError, match="gains of query 1: expected finite numbers above 0"):
+            GradedTargets([{0: 1.0}, {2: 1.0, 1: bad}], 3)
+    with pytest.raises(InputError, match=r"targets of query 0: expected ids 0 \.\.\. 2, got \[3\]"):
+        GradedTargets([{3: 1.0}], 3)

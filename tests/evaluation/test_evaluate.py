@@ -1,11 +1,13 @@
 """evaluate against a full sort in Python, and the laws its results obey."""
 
 import json
+from math import comb
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_metrics import plain
 
 from hashret.codes import Codes, binarize
 from hashret.errors import InputError, NonFiniteError, WidthError
@@ -14,7 +16,12 @@ from hashret.evaluation.rankings import VectorsRanking
 from hashret.relevance import Relevance, SameInstance, SharedLabels, Targets
 from hashret.search import HammingIndex, Hits, merge
 
-METRICS = ["map", "map@3", "map@50", "precision@1", "precision@4", "recall@2", "recall@30", "hit@1", "hit@3", "hit@60"]
+METRICS = [
+    "map", "map@3", "map@50", "map@4:hits", "map@60:hits", "map@2:relevant", "map@50:relevant", "precision@1",
+    "precision@4", "recall@2", "recall@30", "hit@1", "hit@3", "hit@60", "mean-rank", "median-rank", "ndcg", "ndcg@5",
+]  # fmt: skip
+WITH_RADII = [*METRICS, "radius-precision@0", "radius-precision@3"]
+RANKS = ("mean-rank", "median-rank")
 
 
 def random_codes(rows: int, bits: int, rng: np.random.Generator) -> Codes:
@@ -23,18 +30,6 @@ def random_codes(rows: int, bits: int, rng: np.random.Generator) -> Codes:
 
 def some_labels(queries: int, gallery: int, rng: np.random.Generator, share: float = 0.2) -> SharedLabels:
     return SharedLabels(rng.random((queries, 4)) < share, rng.random((gallery, 4)) < share)
-
-
-def slow(metric: str, order: list[bool]) -> float:
-    """A metric of one whole order of the gallery, by its definition."""
-    family, _, typed = metric.partition("@")
-    cut, total = int(typed) if typed else len(order), sum(order)
-    found, precisions = 0, 0.0
-    for place, right in enumerate(order[:cut], start=1):
-        found += right
-        precisions += right * found / place
-    values = {"precision": found / cut, "recall": found / total, "hit": float(found > 0)}
-    return values.get(family, precisions / (min(total, cut) if typed else total))
 
 
 @settings(deadline=None, max_examples=40)
@@ -51,9 +46,9 @@ def test_codes_hits_and_shards_equal_a_full_sort(bits: int, queries: int, galler
     judged = relevance.matrix(np.arange(queries))
     signs, others = ours.unpack().astype(int), theirs.unpack().astype(int)
     for ties in ("by-id", "best", "worst"):
-        scores = evaluate((ours, theirs), relevance, METRICS, ties=ties, unanswered="zero")
+        scores = evaluate((ours, theirs), relevance, WITH_RADII, ties=ties, unanswered="zero")
         for ranking in (index.search(ours, gallery), index.within(ours, bits), shards):
-            same = evaluate(ranking, relevance, METRICS, ties=ties, unanswered="zero")
+            same = evaluate(ranking, relevance, WITH_RADII, ties=ties, unanswered="zero")
             for metric in METRICS:
                 np.testing.assert_allclose(same.per_query[metric], scores.per_query[metric], atol=1e-12)
         for row in range(queries):
@@ -61,9 +56,9 @@ def test_codes_hits_and_shards_equal_a_full_sort(bits: int, queries: int, galler
                 (int((signs[row] != others[number]).sum()), {"by-id": number, "best": -hit, "worst": hit}[ties], hit)
                 for number, hit in enumerate(judged[row].tolist())
             ]
-            order = [hit for *_, hit in sorted(keys)]
-            for metric in METRICS:
-                wanted = slow(metric, order) if any(order) else 0.0
+            order, far = [hit for *_, hit in sorted(keys)], [key[0] for key in sorted(keys)]
+            for metric in WITH_RADII:
+                wanted = plain(metric, order, far=far) if any(order) else np.inf if metric in RANKS else 0.0
                 assert scores.per_query[metric][row] == pytest.approx(wanted, abs=1e-12), (metric, ties)
 
 
@@ -81,7 +76,10 @@ def test_policies_are_in_order_and_permutations_change_only_by_id(bits: int, see
     mask = rng.random((1, bits)) < 0.5
     moved = [Codes(codes.packed ^ np.packbits(mask, axis=1), bits) for codes in (ours, theirs[shuffle])]
     for metric in METRICS:
-        worst, by_id, expected, best = (values[ties][metric] for ties in ("worst", "by-id", "expected", "best"))
+        if ":hits" in metric:
+            continue  # its orders are not bounded by these
+        order = ("best", "by-id", "expected", "worst") if metric in RANKS else ("worst", "by-id", "expected", "best")
+        worst, by_id, expected, best = (values[ties][metric] for ties in order)
         assert (worst <= expected + 1e-12).all()
         assert (expected <= best + 1e-12).all()
         assert (worst <= by_id + 1e-12).all()
@@ -103,22 +101,35 @@ def test_xor_with_one_mask_changes_nothing() -> None:
         assert before.means() == after.means()
 
 
-def test_constant_codes_are_chance_in_expectation() -> None:
+def test_constant_codes_are_chance_exactly() -> None:
     """Gallery sorted by relevance: any fixed order would be far above or below chance."""
     right, items = 30, 200
     relevance = SameInstance([1, 1], [1] * right + [0] * (items - right))
     constant = (binarize(np.ones((2, 16))), binarize(np.ones((items, 16))))
-    scores = evaluate(constant, relevance, ["map", "precision@7", "recall@20", "hit@1", "hit@10"])
-    rng = np.random.default_rng(0)
-    shuffled = [[right > number for number in rng.permutation(items)] for _ in range(2000)]
-    assert scores["map"] == pytest.approx(np.mean([slow("map", order) for order in shuffled]), abs=0.003)
-    assert scores["precision@7"] == pytest.approx(right / items)
-    assert scores["recall@20"] == pytest.approx(20 / items)
-    assert scores["hit@1"] == pytest.approx(right / items)
-    assert scores["hit@10"] == pytest.approx(np.mean([slow("hit@10", order) for order in shuffled]), abs=0.03)
+    names = ["map", "precision@7", "recall@20", "hit@1", "hit@10", "mean-rank", "ndcg", "radius-precision@0"]
+    scores = evaluate(constant, relevance, names)
+    share, inner = right / items, (right - 1) / (items - 1)
+    discounts = [1 / np.log2(place + 1) for place in range(1, items + 1)]
+    chance = {
+        "map": sum((1 + (place - 1) * inner) / place for place in range(1, items + 1)) / items,
+        "precision@7": share, "recall@20": 20 / items, "hit@1": share, "radius-precision@0": share,
+        "hit@10": 1 - comb(items - right, 10) / comb(items, 10), "mean-rank": (items + 1) / (right + 1),
+        "ndcg": share * sum(discounts) / sum(discounts[:right]),
+    }  # fmt: skip
+    assert scores.means() == pytest.approx(chance, rel=1e-12)
     assert evaluate(constant, relevance, ties="by-id")["map"] == 1.0
     assert evaluate(constant, relevance, ties="best")["map"] == 1.0
     assert evaluate(constant, relevance, ties="worst")["map"] < 0.09
+
+
+def test_a_sorted_gallery_scores_as_a_shuffled_one() -> None:
+    rng = np.random.default_rng(9)
+    ours, theirs = random_codes(10, 6, rng), random_codes(400, 6, rng)
+    labels, asked = rng.random((400, 4)) < 0.2, np.ones((10, 4), np.uint8)
+    first = np.argsort(~labels.any(1), kind="stable")
+    shuffled = evaluate((ours, theirs), SharedLabels(asked, labels), WITH_RADII)
+    ranked = evaluate((ours, theirs[first]), SharedLabels(asked, labels[first]), WITH_RADII)
+    assert ranked.means() == shuffled.means()
 
 
 def test_blocks_of_queries_agree_with_small_calls() -> None:
@@ -158,7 +169,7 @@ def test_vectors_equal_a_full_sort_by_cosine() -> None:
     for row in range(8):
         order = judged[row][np.argsort(-cosine[row])].tolist()
         for metric in METRICS:
-            assert scores.per_query[metric][row] == pytest.approx(slow(metric, order))
+            assert scores.per_query[metric][row] == pytest.approx(plain(metric, order))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -254,7 +265,10 @@ def test_what_a_padded_list_leaves_out_is_never_found() -> None:
         "precision@4": [0.25, 0.0], "hit@2": [1.0, 0.0],
     }  # fmt: skip
     nothing = Hits(np.zeros((2, 0), np.int32), np.zeros((2, 0), np.int64))
-    assert set(evaluate(nothing, relevance, METRICS).means().values()) == {0.0}
+    found = evaluate(nothing, relevance, WITH_RADII).means()
+    assert found == {metric: np.inf if metric in RANKS else 0.0 for metric in WITH_RADII}
+    half = evaluate(hits, relevance, RANKS, ties="by-id")
+    assert half.per_query["median-rank"].tolist() == [2.0, np.inf]
 
 
 def test_an_id_listed_twice_is_refused() -> None:
@@ -278,7 +292,10 @@ def test_queries_without_a_right_answer_are_counted_and_never_averaged_silently(
     with pytest.raises(InputError, match="queries: expected at least one, got none"):
         evaluate((codes[0][:0], codes[1]), Targets([], gallery=2))
     empty = evaluate((codes[0], codes[1][:0]), Targets([[], [], []], gallery=0), METRICS, unanswered="zero")
-    assert set(empty.means().values()) == {0.0}
+    assert empty.means() == {metric: np.inf if metric in RANKS else 0.0 for metric in METRICS}
+    ranks = evaluate(codes, relevance, RANKS, unanswered="zero", ties="by-id")
+    assert ranks.per_query["mean-rank"].tolist() == [1.0, np.inf, 2.0]
+    assert (ranks["mean-rank"], ranks["median-rank"]) == (np.inf, 2.0)
 
 
 def test_scores_tell_their_rules() -> None:
