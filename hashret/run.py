@@ -29,6 +29,9 @@ last.safetensors   the newest checkpoint; `hashret train ... --resume` goes on f
 best-*.safetensors the weights of each validated stage's best epoch
 model/             the trained model; Retriever.from_pretrained(this folder) loads it
 results.json       what `hashret evaluate` measured on the test split
+per_query.safetensors
+                   the same query by query, which `hashret compare` reads: scores/ROW/TASK holds a line of values for
+                   each metric, answers/TASK the number of right answers; names and rules are in the metadata
 """
 
 _PACKAGES = (
@@ -63,6 +66,11 @@ class Run:
     def results(self) -> Path:
         """What was measured."""
         return self.folder / "results.json"
+
+    @property
+    def per_query(self) -> Path:
+        """What was measured, query by query: a :class:`hashret.evaluation.scorefile.ScoreFile`."""
+        return self.folder / "per_query.safetensors"
 
     @property
     def model(self) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from hashret.errors import DataError, RecipeError
+from hashret.evaluation.scorefile import ScoreFile
 from hashret.examples import Example, Pair, RetrievalDataset
 from hashret.pipeline import evaluate_run, read_recipe, train
 from hashret.pipeline.train import build
@@ -75,6 +76,8 @@ def test_trains_saves_and_measures(image, text, sets, folder, checkpoints, tmp_p
     said: list[str] = []
     results = evaluate_run(tmp_path / "run", say=said.append)
     assert set(results.scores) >= {"CRCGS", "untrained network", "random codes"}
+    kept = ScoreFile.load(tmp_path / "run" / "per_query.safetensors")
+    assert {row: set(tasks) for row, tasks in kept.scores.items()} == dict.fromkeys(results.scores, {"i2t", "t2i"})
     assert ("sign(CCA)" in " ".join(results.scores)) or any("left out" in line for line in said)
 
 

@@ -4,26 +4,87 @@ from __future__ import annotations
 
 import click
 
-from hashret.cli.show import print_results, say
+from hashret.cli.show import FORMATS, print_results, print_run_scores, say
 
 __all__ = ["evaluate"]
 
 
-@click.command(epilog="Example: hashret evaluate runs/flickr8k --json > scores.json")
-@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.command(
+    epilog="Examples: hashret evaluate runs/flickr8k --json > scores.json; "
+    "hashret evaluate --run-file bm25.run --qrels qrels.txt --metrics map,hit@10"
+)
+@click.argument("run", required=False, type=click.Path(exists=True, file_okay=False))
 @click.option("--data", type=click.Path(exists=True), help="Root of the dataset, if it has moved since training.")
+@click.option("--metrics", help="Comma-separated, e.g. map,recall@10 [default: the recipe's; map for run files].")
+@click.option(
+    "--ties",
+    type=click.Choice(["expected", "by-id", "best", "worst"]),
+    help="What orders equals [default: the recipe's; expected for run files].",
+)
+@click.option(
+    "--unanswered",
+    type=click.Choice(["omit", "zero"]),
+    default="omit",
+    show_default=True,
+    help="Leave queries without a right answer out, or count them as misses.",
+)
+@click.option("--intervals", is_flag=True, help="Also 95 % bootstrap intervals over queries.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def evaluate(run: str, data: str | None, as_json: bool) -> None:
+@click.option(
+    "--run-file",
+    "run_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Measure a ranking in TREC's form instead of RUN; may be given several times.",
+)
+@click.option("--qrels", type=click.Path(exists=True, dir_okay=False), help="Right answers of the run files.")
+def evaluate(
+    run: str | None,
+    data: str | None,
+    metrics: str | None,
+    ties: str | None,
+    unanswered: str,
+    intervals: bool,
+    form: str,
+    as_json: bool,
+    run_files: tuple[str, ...],
+    qrels: str | None,
+) -> None:
     """Measure RUN on the test split of its dataset, beside random codes, the untrained network and the sign of CCA.
 
-    The scores are also written to RUN/results.json.
+    The scores are also written to RUN/results.json, and those of every query to RUN/per_query.safetensors, which
+    ``hashret compare`` reads. With --run-file and --qrels anyone's rankings are measured instead: equal scores tie, a
+    higher score is better, and a judged query that is not ranked counts as a miss.
     """
     import json
 
+    names = [name.strip() for name in metrics.split(",")] if metrics else None
+    if run_files:
+        if run is not None or qrels is None or data is not None:
+            raise click.UsageError("--run-file needs --qrels, and neither RUN nor --data.")
+        from hashret.evaluation import runfile
+
+        judged = runfile.read_qrels(qrels)
+        found = {
+            path: runfile.score_run(runfile.read_run(path), judged, names or ["map"], ties or "expected", unanswered)
+            for path in run_files
+        }
+        if as_json:
+            content = {
+                path: {**one.scores.to_dict(intervals), "unranked": one.unranked, "unjudged": one.unjudged}
+                for path, one in found.items()
+            }
+            click.echo(json.dumps(content, indent=1))
+        else:
+            print_run_scores(found, form, intervals)
+        return
+    if run is None or qrels is not None:
+        raise click.UsageError("Name a RUN folder, or --run-file with --qrels.")
     from hashret import pipeline
 
-    results = pipeline.evaluate_run(run, data=data, say=say)
+    results = pipeline.evaluate_run(run, data=data, metrics=names, ties=ties, unanswered=unanswered, say=say)
     if as_json:
-        click.echo(json.dumps(results.to_dict(), indent=1))
+        click.echo(json.dumps(results.to_dict(intervals), indent=1))
     else:
-        print_results(results)
+        print_results(results, form, intervals)

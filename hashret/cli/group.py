@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from hashret.cli.compare import compare
 from hashret.cli.demo import demo
 from hashret.cli.encode import encode
 from hashret.cli.evaluate import evaluate
@@ -41,8 +42,9 @@ def main(debug: bool) -> None:
     hashret index c.safetensors --out photos.index
     hashret search photos.index --run RUN --text "a dog runs through the snow"
     hashret evaluate RUN                            mAP and recall on the test split, ties stated
+    hashret compare RUN OTHER                       is the difference more than luck?
     """
 
 
-for command in (demo, train, encode, index, search, evaluate):
+for command in (demo, train, encode, index, search, evaluate, compare):
     main.add_command(command)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashret.errors import DataError, InputError
-from hashret.evaluation import Scores, evaluate
+from hashret.evaluation import Scores, evaluate, parse_metrics
+from hashret.evaluation.scorefile import ScoreFile, TaskFacts, digest_of
 from hashret.examples import Pair, Task
 from hashret.floors import Encode, cca_codes, random_codes, untrained
 from hashret.pipeline.train import Say, device_named, freeze, load_data, read_recipe
@@ -37,9 +38,11 @@ class Results:
     scores: Mapping[str, Mapping[str, Scores]]
     sizes: Mapping[str, tuple[int, int]]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the per-query values, for JSON."""
-        rows = {row: {task: score.to_dict() for task, score in tasks.items()} for row, tasks in self.scores.items()}
+    def to_dict(self, intervals: bool = False) -> dict[str, Any]:
+        """Everything but the per-query values, for JSON; with ``intervals`` also the 95 % interval of every metric."""
+        rows = {
+            row: {task: score.to_dict(intervals) for task, score in tasks.items()} for row, tasks in self.scores.items()
+        }
         return {
             "dataset": self.dataset,
             "notes": list(self.notes),
@@ -51,18 +54,28 @@ class Results:
 
 
 def evaluate_run(
-    folder: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None, say: Say = lambda line: None
+    folder: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    ties: str | None = None,
+    unanswered: str = "omit",
+    say: Say = lambda line: None,
 ) -> Results:
-    """Measure a run and its floors on the test split of its dataset, and write results.json.
+    """Measure a run and its floors on the test split of its dataset; write results.json and per_query.safetensors.
 
     Args:
         folder: The run.
         data: Root of the dataset, if it has moved since training.
+        metrics: What to measure; None for what the recipe says.
+        ties: Tie policy; None for what the recipe says.
+        unanswered: What becomes of queries without a right answer: "omit" or "zero".
         say: Told in a line what happens; the notes of the dataset are in the results.
 
     Raises:
         FileError: No run, or no trained model in it.
         DataError: The dataset has no test split.
+        InputError: Unknown metrics, ties or unanswered.
     """
     run = Run.open(folder)
     content, root = run.recipe()
@@ -77,19 +90,28 @@ def evaluate_run(
             got="none",
             remedy="Set data.test to a split that is there.",
         )
+    asked = recipe.evaluation.metrics if metrics is None else tuple(metrics)
+    parse_metrics(asked)  # before anything is encoded
+    policy = recipe.evaluation.ties if ties is None else ties
+    facts = {task.name: _facts(task) for task in dataset.test}
     dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
-    results = Results(
-        dataset.name,
-        dataset.notes,
-        retriever.bits,
-        {
-            row: _score(encode, dataset.test, recipe)
-            for row, encode in _rows(recipe, retriever, dataset.train, say).items()
-        },
-        {task.name: (len(task.queries), len(task.gallery)) for task in dataset.test},
-    )
+    scores = {
+        row: _score(encode, dataset.test, asked, policy, unanswered)
+        for row, encode in _rows(recipe, retriever, dataset.train, say).items()
+    }
+    sizes = {task.name: (len(task.queries), len(task.gallery)) for task in dataset.test}
+    results = Results(dataset.name, dataset.notes, retriever.bits, scores, sizes)
+    ScoreFile(dataset.name, facts, scores).save(run.per_query)
     run.write_json(run.results, results.to_dict())
     return results
+
+
+def _facts(task: Task) -> TaskFacts:
+    """What another run must share with this one to be compared with it."""
+    names = tuple(example.key for example in task.queries)
+    gallery = [example.key for example in task.gallery]
+    allowed = [] if task.candidates is None else [str(ids) for ids in task.candidates.tolist()]
+    return TaskFacts(names, task.relevance.totals(), len(gallery), digest_of([*gallery, *allowed]))
 
 
 def _rows(recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], say: Say) -> dict[str, Encode]:
@@ -106,14 +128,13 @@ def _rows(recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], say: Say)
     return rows
 
 
-def _score(encode: Encode, tasks: Sequence[Task], recipe: Recipe) -> dict[str, Scores]:
-    settings = recipe.evaluation
+def _score(
+    encode: Encode, tasks: Sequence[Task], metrics: Sequence[str], ties: str, unanswered: str
+) -> dict[str, Scores]:
     return {
         task.name: evaluate(
-            (encode(task.queries), encode(task.gallery)),
-            task.relevance,
-            metrics=list(settings.metrics),
-            ties=settings.ties,
+            (encode(task.queries), encode(task.gallery)), task.relevance, metrics=metrics, ties=ties,
+            unanswered=unanswered, candidates=task.candidates,
         )
         for task in tasks
-    }
+    }  # fmt: skip

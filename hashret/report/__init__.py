@@ -11,24 +11,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hashret.report.curves import precision_recall_curves, training_curves
     from hashret.report.grid import Answer, GridRow, retrieval_grid
-    from hashret.report.table import results_table, to_markdown
+    from hashret.report.sheet import Cell, Sheet, to_csv
+    from hashret.report.table import results_sheet, results_table, to_latex, to_markdown
 
 __all__ = [
     "Answer",
+    "Cell",
     "GridRow",
+    "Sheet",
     "precision_recall_curves",
+    "results_sheet",
     "results_table",
     "retrieval_grid",
+    "to_csv",
+    "to_latex",
     "to_markdown",
     "training_curves",
 ]
 
 _FILES = {
     "Answer": "grid",
+    "Cell": "sheet",
     "GridRow": "grid",
+    "Sheet": "sheet",
     "precision_recall_curves": "curves",
+    "results_sheet": "table",
     "results_table": "table",
     "retrieval_grid": "grid",
+    "to_csv": "sheet",
+    "to_latex": "table",
     "to_markdown": "table",
     "training_curves": "curves",
 }

@@ -1,26 +1,69 @@
 """Tables of results: one row a method, one column a task, the best of each column in bold.
 
-The same numbers for a terminal (rich) and for a document (Markdown). Higher is better; what the numbers are, how ties
-were counted and how many queries were asked belongs into title and caption, which the caller writes.
+The same numbers for a terminal (rich), for a document (Markdown) and for a paper (LaTeX). What the numbers are, how
+ties were counted and how many queries were asked belongs into title and caption, which the caller writes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from hashret.errors import InputError
+from hashret.report.sheet import Cell, Sheet
 
-__all__ = ["results_table", "to_markdown"]
+__all__ = ["results_sheet", "results_table", "to_latex", "to_markdown"]
 
 Rows = Mapping[str, Mapping[str, float]]
+Intervals = Mapping[str, Mapping[str, tuple[float, float]]]
 
 _NOTHING = "-"
+
+
+def results_sheet(
+    columns: Sequence[str],
+    rows: Rows,
+    *,
+    title: str = "",
+    caption: Sequence[str] = (),
+    intervals: Intervals | None = None,
+    lowest: Collection[str] = (),
+    corner: str = "method",
+) -> Sheet:
+    """Lay results out.
+
+    Args:
+        columns: Names of the tasks, in the order they are printed.
+        rows: Method -> task -> score; a score that is missing or NaN prints as a dash.
+        title: What is measured, at how many bits, with which ties.
+        caption: Lines a reader must know: sizes, the dataset and its protocol.
+        intervals: Method -> task -> (low, high), printed behind the score.
+        lowest: Columns whose smallest number is the best, as of ranks.
+        corner: Name of the first column.
+
+    Returns:
+        A sheet that draws itself for a terminal, Markdown or LaTeX.
+
+    Raises:
+        InputError: No rows, no columns, or a row has a task that no column names.
+
+    Example:
+        >>> rows, ends = {"crcgs": {"i2t": 0.71234}}, {"crcgs": {"i2t": (0.7, 0.72)}}
+        >>> print(results_sheet(["i2t"], rows, intervals=ends).markdown(), end="")
+        | method |                     i2t |
+        |:-------|------------------------:|
+        | crcgs  | 0.7123 [0.7000, 0.7200] |
+    """
+    best = _best(columns, rows, lowest)
+    body = []
+    for name, scores in rows.items():
+        ends = (intervals or {}).get(name, {})
+        numbers = (_number(scores.get(c, math.nan)) + _interval(ends.get(c)) for c in columns)
+        cells = (Cell(text, (name, c) in best) for text, c in zip(numbers, columns, strict=True))
+        body.append((Cell(name), *cells))
+    return Sheet((corner, *columns), tuple(body), title, tuple(caption))
 
 
 def results_table(title: str, columns: Sequence[str], rows: Rows, caption: str = "") -> Group:
@@ -46,17 +89,7 @@ def results_table(title: str, columns: Sequence[str], rows: Rows, caption: str =
         >>> [line.split() for line in console.export_text().splitlines() if "0." in line]
         [['crcgs', '0.7123'], ['random', '0.2700']]
     """
-    best = _best(columns, rows)
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("", no_wrap=True)
-    for column in columns:
-        table.add_column(Text(column), justify="right", no_wrap=True)
-    for name, scores in rows.items():
-        cells = [Text(_number(scores, c), style="bold" if (name, c) in best else "") for c in columns]
-        table.add_row(Text(name), *cells)
-    # Title and caption stand around the table: rich would wrap its own to the width of the columns.
-    lines = ([Text(title, style="bold")] if title else []), ([Text(caption, style="dim")] if caption else [])
-    return Group(*lines[0], table, *lines[1])
+    return results_sheet(columns, rows, title=title, caption=[caption] if caption else [], corner="").terminal()
 
 
 def to_markdown(columns: Sequence[str], rows: Rows) -> str:
@@ -79,28 +112,45 @@ def to_markdown(columns: Sequence[str], rows: Rows) -> str:
         | crcgs  | **0.7100** | 0.6900 |
         | random |     0.2700 |      - |
     """
-    best = _best(columns, rows)
-    body = []
-    for name, scores in rows.items():
-        numbers = [_number(scores, c) for c in columns]
-        body.append([name, *(f"**{n}**" if (name, c) in best else n for n, c in zip(numbers, columns, strict=True))])
-    lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in [["method", *columns], *body]]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(columns) + 1)]
-    rule = f"|:{'-' * (widths[0] + 1)}|" + "".join(f"{'-' * (width + 1)}:|" for width in widths[1:])
-    texts = []
-    for first, *others in lines:
-        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))]
-        texts.append(f"| {' | '.join(cells)} |")
-    return "\n".join([texts[0], rule, *texts[1:]]) + "\n"
+    return results_sheet(columns, rows).markdown()
 
 
-def _number(scores: Mapping[str, float], column: str) -> str:
-    score = scores.get(column, math.nan)
+def to_latex(columns: Sequence[str], rows: Rows) -> str:
+    r"""Lay results out as a LaTeX ``tabular`` that needs no package.
+
+    Args:
+        columns: Names of the tasks, in the order they are printed.
+        rows: Method -> task -> score; a score that is missing or NaN prints as a dash.
+
+    Returns:
+        Lines that end with a newline.
+
+    Raises:
+        InputError: No rows, no columns, or a row has a task that no column names.
+
+    Example:
+        >>> print(to_latex(["i2t"], {"sign_of_CCA": {"i2t": 0.71}}), end="")
+        \begin{tabular}{lr}
+        \hline
+        method & i2t \\
+        \hline
+        sign\_of\_CCA & 0.7100 \\
+        \hline
+        \end{tabular}
+    """
+    return results_sheet(columns, rows).latex()
+
+
+def _number(score: float) -> str:
     return _NOTHING if math.isnan(score) else f"{score:.4f}"
 
 
-def _best(columns: Sequence[str], rows: Rows) -> set[tuple[str, str]]:
-    """Check the table; the cells (row, column) that print as the largest of a column with at least two numbers."""
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None or math.isnan(ends[0]) else f" [{ends[0]:.4f}, {ends[1]:.4f}]"
+
+
+def _best(columns: Sequence[str], rows: Rows, lowest: Collection[str]) -> set[tuple[str, str]]:
+    """Check the table; the cells (row, column) that print as the best of a column with at least two numbers."""
     if not rows or not columns:
         raise InputError(
             "table", expected="at least one row and one column", got=f"{len(rows)} rows, {len(columns)} columns",
@@ -115,8 +165,9 @@ def _best(columns: Sequence[str], rows: Rows) -> set[tuple[str, str]]:
             )  # fmt: skip
     best = set()
     for column in columns:
-        printed = {name: _number(scores, column) for name, scores in rows.items()}
+        printed = {name: _number(scores.get(column, math.nan)) for name, scores in rows.items()}
         numbers = {name: float(text) for name, text in printed.items() if text != _NOTHING}
         if len(numbers) > 1:
-            best |= {(name, column) for name, value in numbers.items() if value == max(numbers.values())}
+            foremost = min(numbers.values()) if column in lowest else max(numbers.values())
+            best |= {(name, column) for name, value in numbers.items() if value == foremost}
     return best

@@ -38,7 +38,7 @@ __all__ = ["POSITION_BITS", "collector", "measurer", "order", "tally", "tally_ma
 
 POSITION_BITS = 40
 _UNROLLED = (1, 2, 3, 4, 8, 16)  # numbers of words with a kernel of their own
-_AHEAD = 32  # blocks
+_AHEAD = 16  # blocks
 _ONE = np.uint64(1)
 
 
