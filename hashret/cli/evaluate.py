@@ -28,6 +28,11 @@ __all__ = ["evaluate"]
     show_default=True,
     help="Leave queries without a right answer out, or count them as misses.",
 )
+@click.option(
+    "--preset",
+    type=click.Choice(["crcgs-compat"]),
+    help="Somebody else's metric, ties and counting, instead of these three: CRCGS's released code.",
+)
 @click.option("--intervals", is_flag=True, help="Also 95 % bootstrap intervals over queries.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -45,6 +50,7 @@ def evaluate(
     metrics: str | None,
     ties: str | None,
     unanswered: str,
+    preset: str | None,
     intervals: bool,
     form: str,
     as_json: bool,
@@ -59,6 +65,8 @@ def evaluate(
     """
     import json
 
+    if preset and (metrics or ties or unanswered != "omit" or run_files):
+        raise click.UsageError("--preset says metrics, ties and unanswered itself, of a RUN.")
     names = [name.strip() for name in metrics.split(",")] if metrics else None
     if run_files:
         if run is not None or qrels is None or data is not None:
@@ -83,7 +91,9 @@ def evaluate(
         raise click.UsageError("Name a RUN folder, or --run-file with --qrels.")
     from hashret import pipeline
 
-    results = pipeline.evaluate_run(run, data=data, metrics=names, ties=ties, unanswered=unanswered, say=say)
+    results = pipeline.evaluate_run(
+        run, data=data, metrics=names, ties=ties, unanswered=unanswered, preset=preset, say=say
+    )
     if as_json:
         click.echo(json.dumps(results.to_dict(intervals), indent=1))
     else:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hashret.errors import DataError, InputError
-from hashret.evaluation import Scores, evaluate, parse_metrics
+from hashret.evaluation import PRESETS, Scores, evaluate, parse_metrics
+from hashret.evaluation.presets import Preset
 from hashret.evaluation.scorefile import ScoreFile, TaskFacts, digest_of
 from hashret.examples import Pair, Task
 from hashret.floors import Encode, cca_codes, random_codes, untrained
@@ -60,6 +61,7 @@ def evaluate_run(
     metrics: Sequence[str] | None = None,
     ties: str | None = None,
     unanswered: str = "omit",
+    preset: str | None = None,
     say: Say = lambda line: None,
 ) -> Results:
     """Measure a run and its floors on the test split of its dataset; write results.json and per_query.safetensors.
@@ -70,12 +72,13 @@ def evaluate_run(
         metrics: What to measure; None for what the recipe says.
         ties: Tie policy; None for what the recipe says.
         unanswered: What becomes of queries without a right answer: "omit" or "zero".
+        preset: A key of PRESETS, which says all of these instead.
         say: Told in a line what happens; the notes of the dataset are in the results.
 
     Raises:
         FileError: No run, or no trained model in it.
         DataError: The dataset has no test split.
-        InputError: Unknown metrics, ties or unanswered.
+        InputError: Unknown metrics, ties, unanswered or preset, or a preset that means another metric for each task.
     """
     run = Run.open(folder)
     content, root = run.recipe()
@@ -90,6 +93,9 @@ def evaluate_run(
             got="none",
             remedy="Set data.test to a split that is there.",
         )
+    if preset is not None:
+        wanted = _preset(preset, dataset.test)
+        metrics, ties, unanswered = wanted.metrics, wanted.ties, wanted.unanswered
     asked = recipe.evaluation.metrics if metrics is None else tuple(metrics)
     parse_metrics(asked)  # before anything is encoded
     policy = recipe.evaluation.ties if ties is None else ties
@@ -104,6 +110,20 @@ def evaluate_run(
     ScoreFile(dataset.name, facts, scores).save(run.per_query)
     run.write_json(run.results, results.to_dict())
     return results
+
+
+def _preset(name: str, tasks: Sequence[Task]) -> Preset:
+    """What a preset asks of all tasks alike."""
+    if name not in PRESETS:
+        raise InputError("preset", expected="one of " + ", ".join(PRESETS), got=repr(name), remedy="Name one of these.")
+    sizes = {len(task.queries) for task in tasks}
+    if len(sizes) > 1:
+        raise InputError(
+            f"preset {name}", expected="tasks of equally many queries, on which its metric depends",
+            got=", ".join(f"{task.name}: {len(task.queries)}" for task in tasks),
+            remedy="Measure each task with hashret.evaluation.evaluate_preset.",
+        )  # fmt: skip
+    return PRESETS[name](sizes.pop())
 
 
 def _facts(task: Task) -> TaskFacts:

@@ -96,6 +96,16 @@ def test_metrics_and_rules_may_be_others_than_the_recipes(runs):
     call("evaluate", runs["second"])  # as the other tests expect it
 
 
+def test_a_preset_says_metric_ties_and_counting(runs):
+    done = call("evaluate", runs["second"], "--json", "--preset", "crcgs-compat")
+    scores = json.loads(done.stdout)["scores"]["CRCGS"]["i2t"]
+    assert list(scores["means"]) == [f"map@{scores['queries']}:hits"]
+    assert (scores["ties"], scores["policy"]) == ("by-id", "zero")
+    for more in (("--metrics", "map"), ("--ties", "best"), ("--unanswered", "zero")):
+        assert call("evaluate", runs["second"], "--preset", "crcgs-compat", *more).exit_code == 2
+    call("evaluate", runs["second"])  # as the other tests expect it
+
+
 def test_the_run_folder_keeps_every_query(runs):
     from hashret.evaluation.scorefile import ScoreFile
 

@@ -3,8 +3,10 @@
 import itertools
 import re
 
+import ir_measures
 import numpy as np
 import pytest
+import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +71,6 @@ def test_policies_are_orders_of_documents(seed):
 @pytest.mark.parametrize("tied", [False, True])
 def test_trec_eval_agrees_on_every_ranking(tied, graded):
     """Ties too, where equal scores go by descending name."""
-    pytrec_eval = pytest.importorskip("pytrec_eval")
     rng = np.random.default_rng(0)
     for _ in range(150):
         run, qrels = some(rng, tied=tied, grades=4 if graded else 2)
@@ -82,8 +83,6 @@ def test_trec_eval_agrees_on_every_ranking(tied, graded):
 
 
 def test_ir_measures_agrees():
-    ir_measures = pytest.importorskip("ir_measures")
-    pytest.importorskip("pytrec_eval")
     rng = np.random.default_rng(1)
     for _ in range(10):
         run, qrels = some(rng, grades=3)
@@ -148,7 +147,6 @@ def test_grades_survive_the_trip(tmp_path):
 
 
 def test_the_cases_where_others_differ_are_as_documented():
-    pytrec_eval = pytest.importorskip("pytrec_eval")
     qrels = {"q": {"a": 1, "b": 0}}
     near = {"q": {"a": 1.0 + 1e-12, "b": 1.0}}
     assert score_run(near, qrels, ties="by-id").scores["map"] == 1

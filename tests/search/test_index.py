@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hashret.codes import Codes
 from hashret.errors import InputError
 from hashret.relevance import SameInstance, SharedLabels, Targets
-from hashret.search import HammingIndex, Hits, merge
+from hashret.search import HammingIndex, Hits, answers, merge
 from hashret.search import segments as segments_module
 
 PAD = (2147483647, -1)
@@ -31,11 +31,11 @@ def random_codes(rows: int, bits: int, rng: np.random.Generator) -> Codes:
 
 def ranked(queries: Codes, items: dict[int, bytes]) -> list[Row]:
     """All (distance, id) of every query, sorted."""
-    answers = []
+    found = []
     for query in queries.packed:
         number = int.from_bytes(query.tobytes())
-        answers.append(sorted(((number ^ int.from_bytes(code)).bit_count(), key) for key, code in items.items()))
-    return answers
+        found.append(sorted(((number ^ int.from_bytes(code)).bit_count(), key) for key, code in items.items()))
+    return found
 
 
 def rows_of(hits: Hits) -> list[Row]:
@@ -61,11 +61,16 @@ def check_answers(index: HammingIndex, queries: Codes, items: dict[int, bytes], 
     everything = ranked(queries, items)
     near = [[hit for hit in row if hit[0] <= radius] for row in everything]
     tables = any(part.tables is not None for part in index._segments.parts)
-    for algorithm in ("auto", "scan", *["multi-index"] * tables):
-        found = index.search(queries, k, algorithm=algorithm, **options)
+    ways = [("auto", 1), ("scan", 1), *[("multi-index", 1), ("multi-index", 1e9), ("auto", 1e9)] * tables]
+    for algorithm, budget in ways:  # with a large budget no query is given up and scanned
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("_SHARE", "_BATCH"):
+                patch.setattr(answers, name, getattr(answers, name) * budget)
+            patch.setattr(answers, "_FEWEST", 0 if budget > 1 else answers._FEWEST)
+            found = index.search(queries, k, algorithm=algorithm, **options)
+            within = index.within(queries, radius, algorithm=algorithm, **options)
         assert rows_of(found) == padded(everything, k)
         assert Hits(found.distances, found.ids) == found  # looks through the order of rows
-        within = index.within(queries, radius, algorithm=algorithm, **options)
         assert rows_of(within) == padded(near, max(map(len, near), default=0))
     assert index.histogram(queries, **options).tolist() == counted(everything, index.bits)
 
@@ -315,9 +320,9 @@ def test_the_radius_is_inclusive() -> None:
     index = HammingIndex(8)
     index.add(np.array([[0b0], [0b1], [0b11], [0b111]], np.uint8))
     query = np.zeros((1, 1), np.uint8)
-    for _ in range(2):
-        assert [index.within(query, radius).ids.tolist() for radius in (0, 2)] == [[[0]], [[0, 1, 2]]]
-        assert index.within(query, 10**30).ids.tolist() == [[0, 1, 2, 3]]
+    for algorithm in ("scan", "multi-index"):
+        for radius, expected in ((0, [0]), (2, [0, 1, 2]), (8, [0, 1, 2, 3]), (10**30, [0, 1, 2, 3])):
+            assert index.within(query, radius, algorithm=algorithm).ids.tolist() == [expected]
         index.build_tables()
 
 
