@@ -47,7 +47,7 @@ class Blocks:
     """N codes in blocks of word rows.
 
     Attributes:
-        data: uintX (B, W, row), C order; what lies after the last code is of no meaning.
+        data: uintX (B, W, row), C order; what lies behind the last code is of no meaning.
         count: N; at most B x row.
         bits: Width of a code, 1 ... 65,535.
 
@@ -128,6 +128,8 @@ class Blocks:
             else:
                 whole = part.reshape(-1, row, part.shape[1])
                 self.data[place : high // row] = whole.transpose(0, 2, 1)
+        if end % row:  # what is saved does not depend on what lay there
+            self.data[end // row, :, end % row :] = 0
         return Blocks(self.data, end, self.bits)
 
     def take(self, positions: slice | NDArray[np.integer[Any]] | list[int]) -> Codes:

@@ -92,8 +92,10 @@ class HammingIndex:
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy carry: codes of their own; no spare room, no lock."""
-        segments = Segments(tuple(Segment.of(part.codes(), part.names()) for part in self._segments.parts))
-        return {"bits": self._bits, "next_id": self._next_id, "segments": segments}
+        with self._lock:
+            kept, next_id = self._segments, self._next_id
+        segments = Segments(tuple(Segment.of(part.codes(), part.names()) for part in kept.parts))
+        return {"bits": self._bits, "next_id": next_id, "segments": segments}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take up what :meth:`__getstate__` gave."""

@@ -204,6 +204,36 @@ def test_what_is_saved_while_others_add_is_one_state(monkeypatch, tmp_path) -> N
         assert loaded.add(random_codes(1, 0)).tolist() == [count]
 
 
+def test_what_is_copied_while_others_add_is_one_state() -> None:
+    """Also between the moment the codes are there and the moment their ids are taken."""
+    copies: list[Any] = []
+
+    class Watched(HammingIndex):
+        @property
+        def _segments(self) -> Any:
+            return self.__dict__["kept"]
+
+        @_segments.setter
+        def _segments(self, segments: Any) -> None:
+            self.__dict__["kept"] = segments
+            if hasattr(self, "_lock"):
+                copier = threading.Thread(target=lambda: copies.append(pickle.loads(pickle.dumps(self.__getstate__()))))
+                copier.start()
+                copier.join(0.1)  # or it waits for the end of the change
+                copiers.append(copier)
+
+    copiers: list[threading.Thread] = []
+    index = Watched(BITS)
+    for _ in range(3):
+        index.add(random_codes(4, len(index)))
+        copiers[-1].join()
+    for state in copies:
+        other = HammingIndex(BITS)
+        other.__setstate__(state)
+        count = len(other)
+        assert other.add(random_codes(2, 0)).tolist() == [count, count + 1]
+
+
 def test_a_change_waits_for_another_and_a_search_for_none(monkeypatch) -> None:
     index = HammingIndex(BITS)
     index.add(random_codes(50, 0))
