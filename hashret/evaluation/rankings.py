@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,9 +22,10 @@ from hashret.evaluation.places import FEW, gains_at, right_groups, right_places
 from hashret.evaluation.ties import Groups
 from hashret.relevance import Relevance, SharedLabels
 from hashret.search.blocks import Blocks, lane_words
+from hashret.search.crew import crew, together
 from hashret.search.hits import PAD_DISTANCE
 from hashret.search.kernels import measurer
-from hashret.search.scan import crew, joint_histogram
+from hashret.search.scan import joint_histogram
 
 __all__ = ["CandidatesRanking", "CodesRanking", "Judged", "KeyedRanking", "Ranking", "VectorsRanking", "over_blocks"]
 
@@ -88,10 +89,7 @@ def over_blocks(
     starts = range(0, opened.queries, height)
     parts = [np.arange(start, min(start + height, opened.queries)) for start in starts]
     workers = min(crew(threads, 8 * opened.queries * opened.width), max(len(parts), 1))
-    if workers == 1:
-        return [task(rows) for rows in parts]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(task, parts))
+    return together([partial(task, rows) for rows in parts], workers)
 
 
 class KeyedRanking(Ranking):

@@ -14,6 +14,7 @@ from hashret.codes import Codes
 from hashret.relevance import Relevance, SharedLabels
 from hashret.search import scan
 from hashret.search.blocks import Blocks
+from hashret.search.crew import crew
 from hashret.search.hits import PAD_DISTANCE, PAD_ID
 from hashret.search.multi_index import MultiIndex
 from hashret.search.segment import EVERY, Segment, bitset
@@ -92,7 +93,7 @@ def _look_up(
     """Keys (Q, k) from the tables, and which queries were done at the cost of a share of a scan each."""
     return tables.nearest(
         words, k, budget=share * len(selection.blocks), alive=selection.alive if selection.alive.size else None,
-        threads=1 if len(words) < _PROBES else scan.crew(threads, len(words) << 17),
+        threads=1 if len(words) < _PROBES else crew(threads, len(words) << 17),
     )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def within(
     if algorithm != "scan" and tables is not None and selection.copied is None and len(queries):
         keys, starts, done = tables.within(
             queries.words(), radius, budget=_SHARE * len(selection.blocks),
-            alive=selection.alive if selection.alive.size else None, threads=scan.crew(threads, len(queries) << 17),
+            alive=selection.alive if selection.alive.size else None, threads=crew(threads, len(queries) << 17),
         )  # fmt: skip
         for query in np.flatnonzero(done):
             found[query] = keys[starts[query] : starts[query + 1]]

@@ -34,6 +34,7 @@ __all__ = [
     "popcount",
     "prefetch",
     "put",
+    "splat",
 ]
 
 # Numba asks whether the file of a kernel was changed, not those it imports; kernels that use this file close over its
@@ -79,7 +80,7 @@ def _call(builder: Any, name: str, result: Any, *values: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{short}"), values)
 
 
-def _splat(builder: Any, number: Any, vector: Any) -> Any:
+def splat(builder: Any, number: Any, vector: Any) -> Any:
     """One number in all lanes."""
     if number.type.width > vector.element.width:
         number = builder.trunc(number, vector.element)
@@ -114,7 +115,7 @@ def _distances(
         found = []
         for number, query in enumerate(rows):
             bits = builder.load(builder.gep(queries.data, [builder.add(builder.mul(query, count), word)]))
-            mine = _splat(builder, bits, vector)
+            mine = splat(builder, bits, vector)
             far = [_call(builder, "ctpop", vector, builder.xor(code, mine)) for code in codes]
             found.append(far if sums is None else [builder.add(*two) for two in zip(sums[number], far, strict=True)])
         return found
@@ -165,7 +166,7 @@ def nearer(
             least = [builder.bitcast(value, narrow) for value in far]
             while len(least) > 1:
                 least = [_call(builder, "umin", narrow, *two) for two in zip(least[::2], least[1::2], strict=True)]
-            limit = _splat(builder, builder.load(builder.gep(ends.data, [row])), vector)
+            limit = splat(builder, builder.load(builder.gep(ends.data, [row])), vector)
             bits = _lane_bits(builder, builder.icmp_unsigned("<", builder.bitcast(least[0], vector), limit))
             found = builder.icmp_unsigned("!=", bits, _NOTHING)
             result = builder.or_(result, builder.select(found, _constant(1 << number), _NOTHING))
@@ -193,7 +194,7 @@ def nearer_lanes(
         at_once = min(VECTORS, 64 // vector.count)
         starts = [builder.add(first, _constant(number * vector.count)) for number in range(at_once)]
         (far,) = _distances(builder, (kinds[0], codes), args[1], starts, asked, [args[4]], words.literal_value)
-        end = _splat(builder, args[5], vector)
+        end = splat(builder, args[5], vector)
         result = _NOTHING
         for number, value in enumerate(far):
             bits = _lane_bits(builder, builder.icmp_unsigned("<", value, end))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from hashret.errors import FormatError, InputError
+from hashret.search.crew import together
 from hashret.search.multi_index_kernels import (
     COLUMNS,
     LIFT,
@@ -108,7 +108,7 @@ class MultiIndex:
             room = np.empty(len(words), np.uint64), np.empty(len(words) if copies else 0, np.uint64)
             fill(words, layout, chunk, offsets, ids, copied, *room)
 
-        _together([partial(sort, chunk) for chunk in range(chunks)], threads)
+        together([partial(sort, chunk) for chunk in range(chunks)], threads)
         return cls(words[:0] if copies and width == 1 else words, bits, layout[:, WIDTH].copy(), offsets, ids, copied)
 
     @classmethod
@@ -253,18 +253,10 @@ class MultiIndex:
         if threads == 1 or len(queries) < 2:
             return search(queries)
         few = np.array_split(queries, min(len(queries), 4 * threads))
-        parts = _together([partial(search, part) for part in few], threads)
+        parts = together([partial(search, part) for part in few], threads)
         sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(starts) for _, starts, _ in parts)])
         keys = np.concatenate([keys for keys, _, _ in parts])
         return keys, np.cumsum(sizes), np.concatenate([done for _, _, done in parts])
-
-
-def _together(tasks: list[Callable[[], Any]], threads: int) -> list[Any]:
-    """Results of all tasks, ``threads`` of which run at a time."""
-    if threads == 1 or len(tasks) == 1:
-        return [task() for task in tasks]
-    with ThreadPoolExecutor(threads) as pool:
-        return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
 def _chunks(count: int, bits: int) -> int:

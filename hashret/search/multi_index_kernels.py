@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 
 from hashret.search.kernels import POSITION_BITS
 from hashret.search.lanes import STAMP as LANES_STAMP
-from hashret.search.lanes import lowest_bit, popcount
+from hashret.search.lanes import lowest_bit, popcount, prefetch, splat
 
 __all__ = [
     "COLUMNS", "LIFT", "RUNS", "STAMP", "TABLE", "WIDTH", "bucket_of", "compared_word", "compiled_for", "read_only",
@@ -74,22 +74,6 @@ class _Room(NamedTuple):
 
 
 @intrinsic
-def _prefetch(typing: Any, array: Any, place: Any) -> Any:
-    """Ask the memory for a place of a one-dimensional array; any place will do, also one outside."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        address = builder.bitcast(builder.gep(data, [args[1]]), byte)
-        builder.call(function, [address, word(0), word(3), word(1)])  # to read, keep in all caches, data
-        return context.get_dummy_value()
-
-    return types.none(array, types.int64), emit
-
-
-@intrinsic
 def _near_lanes(typing: Any, codes: Any, start: Any, word: Any, limit: Any) -> Any:
     """Which of the ``_LANES`` words of an array from ``start`` on differ from ``word`` in at most ``limit`` bits."""
 
@@ -97,7 +81,7 @@ def _near_lanes(typing: Any, codes: Any, start: Any, word: Any, limit: Any) -> A
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         vector = ir.VectorType(ir.IntType(64), _LANES)
         place = builder.bitcast(builder.gep(data, [args[1]]), vector.as_pointer())
-        word, limit = (_splat(builder, value, vector) for value in args[2:])
+        word, limit = (splat(builder, value, vector) for value in args[2:])
         kind = ir.FunctionType(vector, [vector])
         count = cgutils.get_or_insert_function(builder.module, kind, f"llvm.ctpop.v{_LANES}i64")
         far = builder.call(count, [builder.xor(builder.load(place, align=8), word)])
@@ -105,13 +89,6 @@ def _near_lanes(typing: Any, codes: Any, start: Any, word: Any, limit: Any) -> A
         return builder.zext(bits, ir.IntType(64))
 
     return types.uint64(codes, types.int64, types.uint64, types.int64), emit
-
-
-def _splat(builder: Any, number: Any, vector: Any) -> Any:
-    """One number in all lanes."""
-    nothing, places = ir.Constant(vector, ir.Undefined), ir.VectorType(ir.IntType(32), vector.count)
-    first = builder.insert_element(nothing, number, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, nothing, ir.Constant(places, [0] * vector.count))
 
 
 @njit(forceinline=True)
@@ -159,12 +136,12 @@ def _approach(tables: Any, asked: Any, query: Any) -> Any:
     """Ask for the query's own buckets in all tables, which are the first to be visited."""
     chunks = len(tables.layout)
     for chunk in range(chunks):
-        _prefetch(tables.offsets, tables.layout[chunk, TABLE] + bucket_of(asked, query, tables.layout, chunk))
+        prefetch(tables.offsets, tables.layout[chunk, TABLE] + bucket_of(asked, query, tables.layout, chunk))
     for chunk in range(chunks):
         place = tables.layout[chunk, TABLE] + bucket_of(asked, query, tables.layout, chunk)
         first = chunk * (len(tables.ids) // chunks) + np.int64(tables.offsets[place])
         for line in range(_LINES + 1):
-            _prefetch(tables.copies, first + line * _LANES)
+            prefetch(tables.copies, first + line * _LANES)
 
 
 @njit(forceinline=True)
@@ -177,7 +154,7 @@ def _open(tables: Any, chunk: Any, value: Any, mask: Any, count: Any, places: An
     for number in range(count):
         place = start + (value ^ mask)
         places[number] = place
-        _prefetch(tables.offsets, place)
+        prefetch(tables.offsets, place)
         mask = _next_mask(mask)
     used, codes = 0, 0
     for number in range(count):
@@ -188,11 +165,11 @@ def _open(tables: Any, chunk: Any, value: Any, mask: Any, count: Any, places: An
         codes += end - first
         if tables.copies.size:
             for line in range(_LINES):
-                _prefetch(tables.copies, min(first + line * _LANES, end - 1))
-            _prefetch(tables.copies, end - 1)
+                prefetch(tables.copies, min(first + line * _LANES, end - 1))
+            prefetch(tables.copies, end - 1)
         else:
-            _prefetch(tables.ids, first)
-            _prefetch(tables.ids, end - 1)
+            prefetch(tables.ids, first)
+            prefetch(tables.ids, end - 1)
     return mask, used, codes
 
 
@@ -221,7 +198,7 @@ def _sift(tables: Any, word: Any, far: Any, spans: Any, used: Any, span: Any, pl
             lanes &= lanes - _ONE
             entries[count] = entry
             count += 1
-            _prefetch(tables.ids, entry)
+            prefetch(tables.ids, entry)
         place += size
         if place >= end:
             span += 1
@@ -241,8 +218,8 @@ def _look(tables: Any, asked: Any, query: Any, words: Any, step: Any, k: Any, en
         for entry in entries:
             row = np.int64(tables.ids[entry]) * words
             for word in range(0, words, _LANES):
-                _prefetch(tables.rows, row + word)
-            _prefetch(tables.rows, row + words - 1)
+                prefetch(tables.rows, row + word)
+            prefetch(tables.rows, row + words - 1)
     for entry in entries:
         row = entry if whole else np.int64(tables.ids[entry]) * words
         distance = np.int64(0)

@@ -8,9 +8,7 @@ nor on how the work was cut. A code is named by its position; ids, files and wha
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from hashret.codes import Codes, check_width
 from hashret.search.blocks import Blocks, lane_words
+from hashret.search.crew import crew, together
 from hashret.search.hits import PAD_DISTANCE, PAD_ID
 from hashret.search.kernels import POSITION_BITS, collector, measurer, order, tally, tally_marked, tally_shared
 from hashret.search.lanes import TOGETHER
@@ -27,7 +26,6 @@ Judge = tuple[NDArray[np.uint64], NDArray[np.uint64]] | Callable[[slice], NDArra
 
 __all__ = [
     "NO_KEY",
-    "crew",
     "distances",
     "histogram",
     "joint_histogram",
@@ -43,24 +41,9 @@ _EVERY = np.empty(0, np.uint64)  # an empty bitset: every code is alive
 
 _QUERIES = 256  # a block of queries: their counts and buffers stay in the second-level cache
 _TILE_BYTES = 16_384  # codes that stay in the first-level cache while the queries pass over them
-_THREAD_WORDS = 1 << 21  # words compared below which another thread costs more than it brings
 _RANK_SHARE = 24  # k above N / 24: sorting all distances by counting is faster than collecting
 _MEASURED = 8_192  # codes whose distances are written before they are counted
 _NEAR_QUERIES, _NEAR_CODES = 16, 65_536  # queries x codes whose answers within a radius are held at once
-
-
-def crew(threads: int | None, work: int) -> int:
-    """Threads to use: those allowed, but none for less work than it takes to start one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(threads or cores, work // _THREAD_WORDS))
-
-
-def _together(tasks: Iterable[Callable[[], Any]], workers: int) -> list[Any]:
-    """Run tasks in threads; results in the order of the tasks."""
-    if workers == 1:
-        return [task() for task in tasks]
-    with ThreadPoolExecutor(workers) as pool:
-        return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
 def _spans(length: int, step: int) -> Iterator[tuple[int, int]]:
@@ -133,7 +116,7 @@ def nearest_keys(
         for rows in _spans(count, height)
         for span in spans
     ]
-    done = _together(tasks, workers)
+    done = together(tasks, workers)
     if len(spans) > 1:
         grouped = [done[at : at + len(spans)] for at in range(0, len(done), len(spans))]
         done = [np.sort(np.concatenate(group, axis=1), axis=1)[:, :k] for group in grouped]
@@ -188,7 +171,7 @@ def _ranked(
 
     workers = crew(threads, 16 * len(words) * len(gallery))
     height = max(1, -(-len(words) // (4 * workers)))
-    _together([partial(rank, *span) for span in _spans(len(words), height)], workers)
+    together([partial(rank, *span) for span in _spans(len(words), height)], workers)
     return far, positions
 
 
@@ -234,7 +217,7 @@ def within(
     rows = list(_spans(len(words), _NEAR_QUERIES))
     parts = list(_spans(blocks, max(step, -(-blocks // (workers if len(rows) < workers else 1)))))
     tasks = [partial(find, mine, *part) for mine in rows for part in parts]
-    done = iter(_together(tasks, workers))
+    done = iter(together(tasks, workers))
     answers: list[NDArray[np.int64]] = []
     for mine in rows:
         columns = [next(done) for _ in parts]
@@ -289,7 +272,7 @@ def _measured(
             count(slice(*rows), start, tile[:, : end - start])
 
     workers = crew(threads, 16 * len(words) * len(gallery))
-    _together([partial(part, rows) for rows in _spans(len(words), TOGETHER)], workers)
+    together([partial(part, rows) for rows in _spans(len(words), TOGETHER)], workers)
 
 
 def histogram(

@@ -8,7 +8,7 @@ from hashret.errors import InputError
 from hashret.evaluation import TIES, evaluate, precision_recall, precision_recall_by_rank, rankings
 from hashret.evaluation.places import right_places
 from hashret.relevance import Relevance, SameInstance, SharedLabels, Targets
-from hashret.search import HammingIndex, Hits, scan
+from hashret.search import HammingIndex, Hits, crew
 
 NAMES = ["map", "map@9:hits", "map@9:relevant", "recall@20", "hit@1", "mean-rank", "ndcg", "radius-precision@5"]
 
@@ -31,7 +31,7 @@ def ended(hits: Hits) -> Hits:
 
 @pytest.mark.parametrize("ties", TIES)
 def test_results_do_not_depend_on_threads(ties: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "_THREAD_WORDS", 1)
+    monkeypatch.setattr(crew, "_THREAD_WORDS", 1)
     rng = np.random.default_rng(0)
     ours, theirs = random_codes(150, 12, rng), random_codes(300, 12, rng)
     monkeypatch.setattr(rankings, "_ITEMS", 9000)

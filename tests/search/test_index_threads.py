@@ -14,7 +14,7 @@ import pytest
 from hashret import arrayfile
 from hashret.codes import Codes
 from hashret.relevance import SharedLabels
-from hashret.search import HammingIndex, kernels, multi_index, scan
+from hashret.search import HammingIndex, crew, kernels, multi_index, scan
 from hashret.search import answers as answers_module
 from hashret.search import segments as segments_module
 from hashret.search.blocks import Blocks
@@ -119,7 +119,7 @@ ASKED: list[tuple[Callable[[HammingIndex], Any], Callable[[list[list[tuple[int, 
 def test_each_answer_is_that_of_one_state_the_index_went_through(monkeypatch) -> None:
     """Of one that it had between the begin and the end of the search."""
     monkeypatch.setattr(segments_module, "_SMALL", 50)
-    monkeypatch.setattr(scan, "_THREAD_WORDS", 1)
+    monkeypatch.setattr(crew, "_THREAD_WORDS", 1)
     for name, value in (("_SHARE", 1e9), ("_BATCH", 1e9), ("_FEWEST", 0)):
         monkeypatch.setattr(answers_module, name, value)  # where there are tables, they are used
     steps = history()

@@ -1,6 +1,5 @@
 """The scan against a full sort of all distances, in NumPy, whatever its tiles, blocks and threads are."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,16 +13,16 @@ from numpy.typing import NDArray
 from hashret.codes import Codes
 from hashret.errors import WidthError
 from hashret.relevance import SharedLabels, Targets
-from hashret.search import scan
+from hashret.search import crew, scan
 from hashret.search.blocks import Blocks, lane_words
 
 PAD = (2147483647, -1)
 EVERY = np.empty(0, np.uint64)
 Numbers = NDArray[np.int64]
 
-# Values that change how the work is cut, and must change nothing else. The first of each is the scan's own.
+# Values that change how the work is cut, and must change nothing else. The first of each is its own.
 KNOBS: dict[str, tuple[int, ...]] = {
-    "_THREAD_WORDS": (1 << 21, 1),
+    "_THREAD_WORDS": (1 << 21, 1),  # of crew
     "_TILE_BYTES": (16_384, 1, 3_000, 1 << 20),
     "_QUERIES": (256, 1, 4, 6),
     "_RANK_SHARE": (24, 0, 1 << 40),
@@ -85,7 +84,7 @@ def turned(values: dict[str, int]) -> pytest.MonkeyPatch:
     """Set the knobs; to be undone."""
     patch = pytest.MonkeyPatch()
     for name, value in values.items():
-        patch.setattr(scan, name, value)
+        patch.setattr(crew if hasattr(crew, name) else scan, name, value)
     return patch
 
 
@@ -238,31 +237,21 @@ def test_threads_share_the_work_and_change_nothing(monkeypatch, verb: str, asked
             tasks.append(args)
             return super().submit(*args)
 
-    monkeypatch.setattr(scan, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(crew, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(scan, "_NEAR_CODES", 512)
     for threads in (1, 2, 3):
         tasks: list[Any] = []
         pools.clear()
-        monkeypatch.setattr(scan, "_THREAD_WORDS", 1)
+        monkeypatch.setattr(crew, "_THREAD_WORDS", 1)
         together = act(threads=threads)
         assert pools == ([threads] if threads > 1 else [])
         assert threads == 1 or len(tasks) >= min(threads, parts)
         for one, other in zip(alone, together, strict=True):
             np.testing.assert_array_equal(one, other)
-        monkeypatch.setattr(scan, "_THREAD_WORDS", 1 << 60)
+        monkeypatch.setattr(crew, "_THREAD_WORDS", 1 << 60)
         pools.clear()
         act(threads=threads)
         assert pools == []  # too little work
-
-
-def test_no_more_threads_than_are_allowed_there_or_worth_it(monkeypatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 4}, raising=False)
-    words = scan._THREAD_WORDS
-    assert [scan.crew(None, work) for work in (0, words - 1, 2 * words, 100 * words)] == [1, 1, 2, 3]
-    assert [scan.crew(threads, 100 * words) for threads in (1, 2, 7)] == [1, 2, 7]
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert scan.crew(None, 100 * words) == 1
 
 
 @settings(deadline=None, max_examples=40)
