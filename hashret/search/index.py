@@ -207,7 +207,7 @@ class HammingIndex:
             self._segments = Segments(tuple(part.with_tables(chunks, threads) for part in parts))
 
     def compact(self) -> None:
-        """Merge the parts of the index and drop what removed codes still take, and the tables."""
+        """Merge the parts of the index and drop what removed codes still take, and tables over parts that change."""
         with self._lock:
             self._segments = self._segments.merged()
 

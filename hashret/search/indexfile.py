@@ -65,6 +65,9 @@ def read_segments(path: str | os.PathLike[str], *, mmap: bool) -> tuple[Segments
         else:
             parts = [_of_rows(arrays["packed"], np.asarray(arrays["ids"]), bits)]
         segments = Segments(tuple(part for part in parts if len(part)))
+        names = segments.names() if len(segments.parts) > 1 and not mmap else np.empty(0, np.int64)
+        if (names[1:] == names[:-1]).any():
+            raise InputError("ids", expected="each id once", got="one in two segments", remedy="Save it anew.")
         if segments.last >= next_id:
             raise InputError("next_id", expected=f"> {segments.last}", got=str(next_id), remedy="Save it anew.")
     except (KeyError, TypeError, InputError) as error:

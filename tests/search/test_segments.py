@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hashret.arrayfile import read_arrays, write_arrays
 from hashret.codes import Codes
-from hashret.errors import InputError
+from hashret.errors import FormatError, InputError
+from hashret.search import HammingIndex
 from hashret.search import segments as module
 from hashret.search.answers import Selection
 from hashret.search.blocks import Blocks
@@ -306,3 +308,16 @@ def test_an_algorithm_that_is_none_or_has_no_tables_is_refused() -> None:
     assert Segments().asked("multi-index") == Segments()
     with_tables = Segments((segments.parts[0].with_tables(None, 1),))
     assert with_tables.asked("multi-index") is with_tables
+
+
+def test_an_id_in_two_segments_is_refused(tmp_path) -> None:
+    index, path = HammingIndex(8), tmp_path / "index"
+    index.add(np.zeros((9_000, 1), np.uint8), ids=np.arange(9_000) + 100)
+    index.add(np.zeros((3, 1), np.uint8), ids=[0, 1, 2])
+    index.save(path)
+    arrays, about = read_arrays(path, kind="hashret.index/2")
+    assert len(about["segments"]) == 2
+    about["segments"][1]["first"] = 150
+    write_arrays(path, arrays, kind="hashret.index/2", metadata=about)
+    with pytest.raises(FormatError, match="each id once"):
+        HammingIndex.load(path)
