@@ -90,8 +90,10 @@ def _look(blocks: Any, count: int, alive: Any, queries: Any, first: int, tile: i
             for part in range(max(1, row >> 6)):
                 bits = nearer_lanes(blocks, block, part, queries, query, limits[query], words)
                 start = block * row + 64 * part
+                if start >= count:
+                    break
                 if start + 64 > count:
-                    bits &= (_ONE << np.uint64(count - start)) - _ONE if start < count else np.uint64(0)
+                    bits &= (_ONE << np.uint64(count - start)) - _ONE
                 if alive.size:
                     bits &= alive[start >> 6] >> np.uint64(start & 63)
                 while bits:

@@ -139,7 +139,7 @@ def test_each_answer_is_that_of_one_state_the_index_went_through(monkeypatch) ->
 
     def read(reader: int) -> None:
         turn = reader
-        while not finished.is_set():
+        while not finished.is_set() or turn < reader + len(ASKED):  # each asks everything once at least
             before = done[0]
             answer = ASKED[turn % len(ASKED)][0](index)
             seen.append((turn % len(ASKED), before, min(done[0] + 1, len(steps)), answer))
