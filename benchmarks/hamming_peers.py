@@ -12,6 +12,7 @@ import importlib
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ Rows = NDArray[np.uint8]  # codes, packed: (n, bits / 8)
 Answers = tuple[NDArray[Any], NDArray[np.int64]]  # distances and ids, both (Q, k), nearest first
 
 
-class Engine:
+class Engine(ABC):
     """What is measured.
 
     Attributes:
@@ -46,13 +47,13 @@ class Engine:
         self.bits, self.threads = bits, threads
         self.module = importlib.import_module(self.needs)
 
+    @abstractmethod
     def add(self, codes: Rows) -> None:
         """Take the codes that are searched; they stay as they are as long as the engine is used."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, queries: Rows, k: int, variant: str) -> Answers:
         """The k nearest of each query."""
-        raise NotImplementedError
 
     def about(self) -> dict[str, Any]:
         """What a reader has to know of this engine besides its version."""
@@ -116,9 +117,9 @@ class Faiss(Engine):
         self.build_seconds = 0.0
         self.index = self.made(2)
 
+    @abstractmethod
     def made(self, codes: int) -> Any:
         """An empty index for so many codes."""
-        raise NotImplementedError
 
     def add(self, codes: Rows) -> None:
         """Train and add with all cores: building is not what is compared."""

@@ -19,8 +19,9 @@ from hashret.codes import Codes
 from hashret.errors import InputError
 from hashret.search.lanes import VECTOR_BYTES, VECTORS
 
-__all__ = ["WIDEST", "Blocks", "lane_words"]
+__all__ = ["EVERY", "WIDEST", "Blocks", "lane_words"]
 
+EVERY = np.empty(0, np.uint64)  # an empty bitset: all codes count
 WIDEST = 65_535  # bits: distances are compared as 16-bit numbers
 
 

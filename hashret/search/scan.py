@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes, check_width
-from hashret.search.blocks import Blocks, lane_words
+from hashret.search.blocks import EVERY, Blocks, lane_words
 from hashret.search.crew import crew, together
 from hashret.search.hits import PAD_DISTANCE, PAD_ID
 from hashret.search.kernels import POSITION_BITS, collector, measurer, order, tally, tally_marked, tally_shared
@@ -37,7 +37,6 @@ __all__ = [
 
 NO_KEY = np.iinfo(np.int64).max  # pads keys, distance << 40 | position
 _POSITION = (1 << POSITION_BITS) - 1
-_EVERY = np.empty(0, np.uint64)  # an empty bitset: every code is alive
 
 _QUERIES = 256  # a block of queries: their counts and buffers stay in the second-level cache
 _TILE_BYTES = 16_384  # codes that stay in the first-level cache while the queries pass over them
@@ -62,7 +61,7 @@ def _used(gallery: Blocks) -> int:
 
 
 def nearest(
-    queries: Codes, gallery: Codes | Blocks, k: int, *, alive: NDArray[np.uint64] = _EVERY, threads: int | None = 1
+    queries: Codes, gallery: Codes | Blocks, k: int, *, alive: NDArray[np.uint64] = EVERY, threads: int | None = 1
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The k nearest codes of every query by (distance, position).
 
@@ -97,7 +96,7 @@ def nearest(
 
 
 def nearest_keys(
-    words: NDArray[Any], gallery: Blocks, k: int, *, alive: NDArray[np.uint64] = _EVERY, threads: int | None = 1,
+    words: NDArray[Any], gallery: Blocks, k: int, *, alive: NDArray[np.uint64] = EVERY, threads: int | None = 1,
     radius: int | None = None,
 ) -> NDArray[np.int64]:  # fmt: skip
     """Keys ``distance << 40 | position`` of the k nearest, int64 (Q, k), ascending, padded with :data:`NO_KEY`.
@@ -176,7 +175,7 @@ def _ranked(
 
 
 def within(
-    queries: Codes, gallery: Codes | Blocks, radius: int, *, alive: NDArray[np.uint64] = _EVERY,
+    queries: Codes, gallery: Codes | Blocks, radius: int, *, alive: NDArray[np.uint64] = EVERY,
     threads: int | None = 1,
 ) -> list[NDArray[np.int64]]:  # fmt: skip
     """All codes at distance ``radius`` or less of every query.
@@ -276,7 +275,7 @@ def _measured(
 
 
 def histogram(
-    queries: Codes, gallery: Codes | Blocks, *, alive: NDArray[np.uint64] = _EVERY, threads: int | None = 1
+    queries: Codes, gallery: Codes | Blocks, *, alive: NDArray[np.uint64] = EVERY, threads: int | None = 1
 ) -> NDArray[np.int64]:
     """How many codes lie at each distance of every query.
 
@@ -305,7 +304,7 @@ def histogram(
 
 
 def joint_histogram(
-    queries: Codes, gallery: Codes | Blocks, judge: Judge, *, alive: NDArray[np.uint64] = _EVERY,
+    queries: Codes, gallery: Codes | Blocks, judge: Judge, *, alive: NDArray[np.uint64] = EVERY,
     threads: int | None = 1,
 ) -> NDArray[np.int64]:  # fmt: skip
     """How many irrelevant and how many relevant codes lie at each distance of every query.

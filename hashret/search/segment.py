@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.search.blocks import Blocks
+from hashret.search.blocks import EVERY, Blocks
 from hashret.search.multi_index import MultiIndex
 
 __all__ = ["EVERY", "Segment", "bitset"]
 
-EVERY = np.empty(0, np.uint64)  # an empty bitset: all codes count
 _ALL = np.uint64(2**64 - 1)
 
 

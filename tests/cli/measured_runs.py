@@ -1,11 +1,13 @@
-"""Three small runs that were measured: two of one split, trained from other seeds, and one of another split."""
+"""Three small runs that were measured, two of one split and one of another, and the command line called on them."""
 
 import json
 from pathlib import Path
 
 import numpy as np
+from click.testing import CliRunner
 from PIL import Image
 
+from hashret.cli import main
 from hashret.pipeline import evaluate_run, read_recipe, train
 
 STAGES = ("image_to_text", "text_to_image", "student", "binary")
@@ -39,3 +41,13 @@ def measured_runs(place: Path) -> dict[str, Path]:
         train(read_recipe(RECIPE, sets), made[name], data=pictures, quiet=True)
         evaluate_run(made[name])
     return made
+
+
+def call(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def refused(*arguments):
+    done = call(*arguments)
+    assert done.exit_code == 1, done.output
+    return " ".join(done.stderr.split())

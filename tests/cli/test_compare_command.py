@@ -8,20 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
-from measured_runs import measured_runs
-
-from hashret.cli import main
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def refused(*arguments):
-    done = call(*arguments)
-    assert done.exit_code == 1, done.output
-    return " ".join(done.stderr.split())
+from measured_runs import call, measured_runs, refused
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,9 @@ import json
 import re
 
 import pytest
-from click.testing import CliRunner
-from measured_runs import measured_runs
-
-from hashret.cli import main
+from measured_runs import call, measured_runs, refused
 
 ROWS = ("CRCGS", "sign(CCA) of 16 x 16 thumbnails", "untrained network", "random codes")
-
-
-def call(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
-
-
-def refused(*arguments):
-    done = call(*arguments)
-    assert done.exit_code == 1, done.output
-    return " ".join(done.stderr.split())
 
 
 @pytest.fixture(scope="module")
