@@ -11,6 +11,7 @@ The tree::
     ├── FileError              a file or folder is missing, truncated, damaged or of another kind
     │   └── FormatError        the bytes are there but are not this format, this version, or were changed
     ├── DataError              a dataset whose parts contradict each other or do not suffice
+    │   └── DataFileError      a dataset's own file is missing, damaged or of another form (also a FileError)
     ├── RecipeError            keys or values of a recipe; all of them at once, each with its key path
     └── TrainingError          a training run that cannot start, continue or converge
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 __all__ = [
     "DataError",
+    "DataFileError",
     "FileError",
     "FormatError",
     "HashretError",
@@ -94,6 +96,10 @@ class FormatError(FileError):
 
 class DataError(HashretError):
     """A dataset whose parts contradict each other or do not suffice."""
+
+
+class DataFileError(DataError, FileError):
+    """A dataset's own file is missing, damaged or of another form; says where to get it."""
 
 
 class RecipeError(HashretError):

@@ -81,10 +81,12 @@ class Task:
         queries: Q examples.
         gallery: N examples; their position is their id.
         relevance: Which gallery ids answer which query.
-        candidates: int64 (Q, c), the only ids a query may be answered with (CIRR's subsets), or None for all.
+        candidates: int64 (Q, c), the only ids a query may be answered with (CIRR's subsets), or None for all; -1 fills
+            up.
+        excluded: int64 (Q, e), ids a query may not be answered with (its own reference image), or None; -1 fills up.
 
     Raises:
-        DataError: The relevance is for other numbers of queries or gallery items.
+        DataError: The relevance is for other numbers of queries or gallery items, or the ids for other queries.
     """
 
     name: str
@@ -92,15 +94,44 @@ class Task:
     gallery: Sequence[Example]
     relevance: Relevance
     candidates: NDArray[np.int64] | None = None
+    excluded: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the relevance fits."""
+        """Check that the parts fit."""
         have, judged = (len(self.queries), len(self.gallery)), (self.relevance.queries, self.relevance.gallery)
         if have != judged:
             raise DataError(
                 f"task {self.name}", expected=f"relevance for {have[0]} queries and {have[1]} gallery items",
                 got=f"{judged[0]} and {judged[1]}", remedy="Make the relevance from the same lists.",
             )  # fmt: skip
+        for name, ids in (("candidates", self.candidates), ("excluded", self.excluded)):
+            if ids is not None and (ids.ndim != 2 or len(ids) != have[0]):
+                raise DataError(
+                    f"{name} of task {self.name}", expected=f"a row of ids for each of {have[0]} queries",
+                    got=str(ids.shape), remedy="Give one row a query; -1 fills rows up.",
+                )  # fmt: skip
+
+    def allowed(self) -> NDArray[np.int64] | None:
+        """The only ids each query may be answered with, int64 (Q, c), ascending, -1 behind them; None for all.
+
+        Example:
+            >>> from hashret.relevance import Targets
+            >>> queries, gallery = [Example(text="red")], [Example(image=f"{n}.jpg") for n in range(4)]
+            >>> Task("composed", queries, gallery, Targets([[3]], 4), excluded=np.array([[1]])).allowed().tolist()
+            [[0, 2, 3]]
+        """
+        if self.excluded is None:
+            return self.candidates
+        everything = np.arange(len(self.gallery))
+        rows = [everything] * len(self.queries) if self.candidates is None else list(self.candidates)
+        left = [
+            np.setdiff1d(ids, np.append(out, -1), assume_unique=False)
+            for ids, out in zip(rows, self.excluded, strict=True)
+        ]
+        filled = np.full((len(left), max(map(len, left), default=0)), -1, np.int64)
+        for row, ids in zip(filled, left, strict=True):
+            row[: len(ids)] = ids
+        return filled
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Floors: what any result must be seen beside: random codes, the untrained network, sign of CCA at the same length.
 
-Each gives codes for examples, as a trained retriever does. None of them learns from labels.
+Each gives codes for examples, as a trained retriever does; the untrained network also embeddings. None of them learns
+from labels. CCA knows images and texts, no inputs that are both.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from hashret.codes import Codes, binarize
-from hashret.examples import Example, Pair
+from hashret.examples import Example, Pair, Task
 from hashret.hashers import CCASign
 from hashret.images import open_image
 from hashret.models import Inputs
 from hashret.retriever import Retriever, build_method
 from hashret.training.pairs import distinct
 
-__all__ = ["Encode", "cca_codes", "random_codes", "untrained"]
+__all__ = ["Encode", "cca_codes", "no_cca", "random_codes", "untrained", "untrained_retriever"]
 
 Encode = Callable[[Sequence[Example]], Codes]
 THUMBNAIL = 16
@@ -32,6 +33,11 @@ def random_codes(bits: int, seed: int) -> Encode:
 
 
 def untrained(retriever: Retriever, seed: int) -> Encode:
+    """Codes of the same architecture with fresh weights; see :func:`untrained_retriever`."""
+    return untrained_retriever(retriever, seed).encode
+
+
+def untrained_retriever(retriever: Retriever, seed: int) -> Retriever:
     """The same architecture with fresh weights; a pretrained encoder keeps its own, which no training here gave it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -40,7 +46,31 @@ def untrained(retriever: Retriever, seed: int) -> Encode:
         trained = getattr(retriever.method, name)
         if trained.pretrained:
             getattr(method, name).load_state_dict(trained.state_dict())
-    return Retriever(method, retriever.processor, device=str(retriever.device)).encode
+    return Retriever(method, retriever.processor, device=str(retriever.device))
+
+
+def no_cca(pairs: Sequence[Pair], tasks: Sequence[Task]) -> str:
+    """Why :func:`cca_codes` cannot be fitted to pairs or asked of tasks, or an empty text: it can.
+
+    Args:
+        pairs: Training pairs, each side holding the same parts throughout.
+        tasks: What is measured.
+
+    Example:
+        >>> no_cca([Pair(Example(image="a.jpg", text="in red"), Example(image="b.jpg"))], [])
+        'it pairs images with texts, and training pairs are image and text -> image'
+    """
+    query, target = (_parts(side) for side in (pairs[0].query, pairs[0].target))
+    if {query, target} != {"image", "text"}:
+        return f"it pairs images with texts, and training pairs are {query} -> {target}"
+    for task in tasks:
+        if "image and text" in (_parts(task.queries[0]), _parts(task.gallery[0])):
+            return f"it knows no inputs of image and text, as task {task.name} has"
+    return ""
+
+
+def _parts(example: Example) -> str:
+    return " and ".join(name for name in ("image", "text") if getattr(example, name) is not None)
 
 
 def cca_codes(retriever: Retriever, pairs: Sequence[Pair], bits: int, seed: int, *, frozen: bool) -> Encode:
@@ -48,7 +78,7 @@ def cca_codes(retriever: Retriever, pairs: Sequence[Pair], bits: int, seed: int,
 
     Args:
         retriever: Gives the pooled features of its encoders.
-        pairs: Training pairs: query an image, target a text.
+        pairs: Training pairs of an image and a text, either of which is the query.
         bits: Width of a code.
         seed: Of the rotation.
         frozen: Whether the image encoder is; otherwise the images are 16 x 16 thumbnails, since a trained encoder's
@@ -62,7 +92,10 @@ def cca_codes(retriever: Retriever, pairs: Sequence[Pair], bits: int, seed: int,
         return _pooled(retriever, parts)[numbers]
 
     hasher = CCASign(bits=bits, seed=seed)
-    hasher.fit(pooled([pair.query for pair in pairs]), pooled([pair.target for pair in pairs]))
+    images, texts = [pair.query for pair in pairs], [pair.target for pair in pairs]
+    if images[0].image is None:
+        images, texts = texts, images
+    hasher.fit(pooled(images), pooled(texts))
 
     def encode(examples: Sequence[Example]) -> Codes:
         return hasher.transform(pooled(examples), side="image" if examples[0].image is not None else "text")

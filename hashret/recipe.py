@@ -37,6 +37,8 @@ class TrainingSettings(BaseModel):
         workers: Processes that decode images; 0 = none beside the training process.
         checkpoint_steps: Steps between checkpoints within an epoch; 0 = only after each epoch.
         metric: What the validation score is, averaged over the validation tasks.
+        max_rejected: Share of the dataset's distinct images, and of its texts, that may be unusable (missing,
+            torn, empty) and are left out; with more of either, nothing is trained or measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +49,7 @@ class TrainingSettings(BaseModel):
     workers: int = Field(0, ge=0)
     checkpoint_steps: int = Field(0, ge=0)
     metric: str = "map"
+    max_rejected: float = Field(0.05, ge=0, le=1)
 
 
 class EvaluationSettings(BaseModel):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hashret.arrayfile import replace_file
 from hashret.codes import Codes, binarize
-from hashret.errors import FileError, FormatError
+from hashret.errors import FileError, FormatError, InputError
 from hashret.examples import Example, ImageSource, TextSource
 from hashret.methods import METHODS
 from hashret.methods.method import Method
@@ -78,6 +78,29 @@ class Retriever:
             TextError: One is empty.
         """
         return self.encode([Example(text=text) for text in texts], batch_size=batch_size)
+
+    def encode_queries(
+        self, images: Sequence[ImageSource], texts: Sequence[TextSource], *, batch_size: int = 256
+    ) -> Codes:
+        """Codes of composed queries, to be searched among codes of images.
+
+        Args:
+            images: Reference images; see :meth:`encode_images`.
+            texts: What is to be changed in each, as many.
+            batch_size: Queries prepared at a time; never changes a code.
+
+        Raises:
+            InputError: Another number of texts than of images, or a method that knows no composed queries.
+            ImageError: An image cannot be decoded.
+            TextError: A text is empty.
+        """
+        return self.encode(_composed(images, texts), batch_size=batch_size)
+
+    def embed_queries(
+        self, images: Sequence[ImageSource], texts: Sequence[TextSource], *, batch_size: int = 256
+    ) -> NDArray[np.float32]:
+        """Continuous features of composed queries, float32 (N, dim); see :meth:`encode_queries`."""
+        return self.embed(_composed(images, texts), batch_size=batch_size)
 
     def embed_images(self, images: Iterable[ImageSource], *, batch_size: int = 256) -> NDArray[np.float32]:
         """Continuous features of images, float32 (N, dim), to be compared by cosine; see :meth:`encode_images`."""
@@ -163,6 +186,15 @@ class Retriever:
         method = build_method(config)
         load_weights(place / "model.safetensors", method)
         return cls(method, Processor.load(place), device=device)
+
+
+def _composed(images: Sequence[ImageSource], texts: Sequence[TextSource]) -> list[Example]:
+    if len(images) != len(texts):
+        raise InputError(
+            "texts", expected=f"{len(images)}, one an image", got=str(len(texts)),
+            remedy="Give each reference image its own text.",
+        )  # fmt: skip
+    return [Example(image=image, text=text) for image, text in zip(images, texts, strict=True)]
 
 
 def build_method(config: dict[str, Any]) -> Method:

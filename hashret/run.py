@@ -32,6 +32,8 @@ results.json       what `hashret evaluate` measured on the test split
 per_query.safetensors
                    the same query by query, which `hashret compare` reads: scores/ROW/TASK holds a line of values for
                    each metric, answers/TASK the number of right answers; names and rules are in the metadata
+results-embedding.json, per_query-embedding.safetensors
+                   the same of the embeddings before they became codes, by `hashret evaluate --by embedding`
 """
 
 _PACKAGES = (
@@ -71,6 +73,16 @@ class Run:
     def per_query(self) -> Path:
         """What was measured, query by query: a :class:`hashret.evaluation.scorefile.ScoreFile`."""
         return self.folder / "per_query.safetensors"
+
+    @property
+    def embedding_results(self) -> Path:
+        """What was measured of the embeddings."""
+        return self.folder / "results-embedding.json"
+
+    @property
+    def embedding_per_query(self) -> Path:
+        """The same query by query, as :attr:`per_query`."""
+        return self.folder / "per_query-embedding.safetensors"
 
     @property
     def model(self) -> Path:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hashret.evaluation import evaluate
-from hashret.examples import Example, Pair
-from hashret.floors import cca_codes, random_codes, untrained
+from hashret.examples import Example, Pair, Task
+from hashret.floors import cca_codes, no_cca, random_codes, untrained, untrained_retriever
 from hashret.methods import METHODS
 from hashret.models import Processor, Vocabulary, build_image_encoder, build_text_encoder
 from hashret.models.vector import VectorEncoder
@@ -48,6 +48,9 @@ def test_untrained_has_fresh_weights_but_keeps_a_pretrained_encoder(pictures):
     inner = untrained(known, 0).__self__
     assert all(torch.equal(value, before[name]) for name, value in inner.method.image.state_dict().items())
     assert not torch.equal(inner.method.shared.weight, known.method.shared.weight)
+    embedded = untrained_retriever(known, 0).embed(items)
+    assert np.array_equal(embedded, inner.embed(items))
+    assert not np.array_equal(embedded, known.embed(items))
 
 
 def test_cca_finds_what_two_views_share():
@@ -66,3 +69,24 @@ def test_cca_finds_what_two_views_share():
     found = (encode([p.query for p in pairs]), encode([p.target for p in pairs]))
     numbers = np.arange(400)
     assert evaluate(found, SameInstance(numbers, numbers))["map"] > 0.5
+    turned = cca_codes(made, [Pair(p.target, p.query) for p in pairs], 12, 0, frozen=True)
+    assert turned([p.query for p in pairs]) == found[0], "a pair may be asked from either side"
+    assert turned([p.target for p in pairs]) == found[1]
+
+
+def test_cca_is_for_images_and_texts():
+    image, text, both = Example(image="a.jpg"), Example(text="a"), Example(image="a.jpg", text="longer")
+
+    def task(query, item):
+        return Task("t", [query], [item], SameInstance([0], [0]))
+
+    plain = [task(image, text), task(text, image), task(image, image), task(text, text)]
+    for pair in (Pair(image, text), Pair(text, image)):
+        assert no_cca([pair], plain) == ""
+        assert "no inputs of image and text, as task t has" in no_cca([pair], [*plain, task(both, image)])
+        assert "as task t has" in no_cca([pair], [task(text, both)])
+    for pair, said in (
+        (Pair(both, image), "image and text -> image"), (Pair(image, image), "image -> image"),
+        (Pair(text, text), "text -> text"), (Pair(image, both), "image -> image and text"),
+    ):  # fmt: skip
+        assert no_cca([pair], plain).endswith(f"training pairs are {said}")

@@ -106,12 +106,35 @@ def test_unlabelled_items_are_counted(folder, tmp_path):
     assert any("training pairs have no label: they are similar to themselves alone" in line for line in said)
 
 
+def test_more_rejected_items_than_the_recipe_allows_stop_the_run(folder, tmp_path):
+    """Two of twenty pictures are torn: a tenth. Nothing is written, trained or measured where that is too much."""
+    for number in (3, 17):
+        (folder / f"{number}.png").write_bytes((folder / f"{number}.png").read_bytes()[:300])
+    with pytest.raises(DataError, match=r"at most 5.00% of its images.*got 2 of 20 \(10.00%\).*training.max_rejected"):
+        train(recipe(CNN, BAG), tmp_path / "run", data=folder, quiet=True)
+    assert not (tmp_path / "run").exists()
+    train(recipe(CNN, BAG, "training.max_rejected=0.1"), tmp_path / "run", data=folder, quiet=True)
+    rejected = [json.loads(line) for line in (tmp_path / "run" / "rejected.jsonl").read_text("utf-8").splitlines()]
+    assert {row["key"] for row in rejected if row["reason"] == "a truncated image"} == {"3.png", "17.png"}
+    assert evaluate_run(tmp_path / "run").scores
+    (folder / "5.png").unlink()
+    with pytest.raises(DataError, match=r"got 3 of 20 \(15.00%\)"):
+        evaluate_run(tmp_path / "run")
+
+
 def test_out_of_range_settings_are_named_before_anything_runs():
     with pytest.raises(RecipeError) as caught:
         recipe(
-            CNN, BAG, "stages.student.batch_size=1", "stages.binary.lr=0", "method.bits=0", "stages.binary.epochs=-1"
-        )
-    for key in ("stages.student.batch_size", "stages.binary.lr", "method.bits", "stages.binary.epochs"):
+            CNN, BAG, "stages.student.batch_size=1", "stages.binary.lr=0", "method.bits=0", "stages.binary.epochs=-1",
+            "training.max_rejected=1.5",
+        )  # fmt: skip
+    for key in (
+        "stages.student.batch_size",
+        "stages.binary.lr",
+        "method.bits",
+        "stages.binary.epochs",
+        "training.max_rejected",
+    ):
         assert key in str(caught.value)
 
 

@@ -71,7 +71,7 @@ def test_all_mistakes_are_named_at_once():
         "method": {"name": "m", "kind": "c", "preset": "papers"},
         "stages": {"frist": {"epochs": 1}, "second": {"lr": "fast"}},
         "trainig": {},
-        "training": {"seed": -1, "precision": "fp8"},
+        "training": {"seed": -1, "precision": "fp8", "max_rejected": 5},
     }
     with pytest.raises(RecipeError) as caught:
         load_recipe(wrong, GRAMMAR, ["no-value"])
@@ -87,6 +87,7 @@ def test_all_mistakes_are_named_at_once():
         "trainig: unknown key; did you mean training?",
         "training.seed: input should be greater than or equal to 0, got -1",
         "training.precision",
+        "training.max_rejected: input should be less than or equal to 1, got 5",
         "--set no-value: expected key.path=value",
     ):
         assert part in message, message

@@ -119,6 +119,30 @@ def test_named_errors(retriever, tmp_path, pictures):
         Retriever.from_pretrained(tmp_path / "model")
 
 
+def test_composed_queries(retriever, pictures):
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.fit(SENTENCES, size=20)
+    image = build_image_encoder("cnn", {"size": 32, "width": 8, "dimension": 16})
+    text = build_text_encoder("bag_of_words", {}, vocabulary)
+    kind = METHODS["contrastive"]
+    method = kind(image, text, classes=0, words=20, options=kind.options(bits=33, width=48, dimension=24))
+    made = Retriever(method, Processor.of(image, text))
+    images, texts = pictures * 4, SENTENCES[:5] * 4
+    codes = made.encode_queries(images, texts)
+    assert codes.bits == 33
+    assert len(codes) == 20
+    for batch_size in (1, 7, 16):
+        assert made.encode_queries(images, texts, batch_size=batch_size) == codes
+    total = made.embed_images(images) + made.embed_texts(texts)
+    direction = total / np.linalg.norm(total, axis=1, keepdims=True)
+    np.testing.assert_allclose(made.embed_queries(images, texts), direction, atol=1e-5)
+    assert len(made.encode_queries([], [])) == 0
+    with pytest.raises(InputError, match="expected 20, one an image, got 19"):
+        made.encode_queries(images, texts[1:])
+    with pytest.raises(InputError, match="no composed queries"):
+        retriever.encode_queries(images, texts)
+
+
 def test_vectors_of_another_width_are_refused():
     made = make(("vector", {"dimension": 6}), ("bag_of_words", {}))
     assert len(made.encode_images([np.ones(6, np.float32)])) == 1

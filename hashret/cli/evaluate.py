@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from hashret.cli.show import FORMATS, print_results, print_run_scores, say
@@ -33,6 +35,13 @@ __all__ = ["evaluate"]
     type=click.Choice(["crcgs-compat"]),
     help="Somebody else's metric, ties and counting, instead of these three: CRCGS's released code.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["codes", "embedding"]),
+    default="codes",
+    show_default=True,
+    help="What of RUN is ranked: codes by Hamming distance, or the embeddings they were made of by cosine.",
+)
 @click.option("--intervals", is_flag=True, help="Also 95 % bootstrap intervals over queries.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -51,6 +60,7 @@ def evaluate(
     ties: str | None,
     unanswered: str,
     preset: str | None,
+    by: Literal["codes", "embedding"],
     intervals: bool,
     form: str,
     as_json: bool,
@@ -60,8 +70,10 @@ def evaluate(
     """Measure RUN on the test split of its dataset, beside random codes, the untrained network and the sign of CCA.
 
     The scores are also written to RUN/results.json, and those of every query to RUN/per_query.safetensors, which
-    ``hashret compare`` reads. With --run-file and --qrels anyone's rankings are measured instead: equal scores tie, a
-    higher score is better, and a judged query that is not ranked counts as a miss.
+    ``hashret compare`` reads. With --by embedding the embeddings are measured, beside those of the untrained network;
+    the files are then results-embedding.json and per_query-embedding.safetensors. With --run-file and --qrels anyone's
+    rankings are measured instead: equal scores tie, a higher score is better, and a judged query that is not ranked
+    counts as a miss.
     """
     import json
 
@@ -69,8 +81,8 @@ def evaluate(
         raise click.UsageError("--preset says metrics, ties and unanswered itself, of a RUN.")
     names = [name.strip() for name in metrics.split(",")] if metrics else None
     if run_files:
-        if run is not None or qrels is None or data is not None:
-            raise click.UsageError("--run-file needs --qrels, and neither RUN nor --data.")
+        if run is not None or qrels is None or data is not None or by != "codes":
+            raise click.UsageError("--run-file needs --qrels, and neither RUN nor --data nor --by.")
         from hashret.evaluation import runfile
 
         judged = runfile.read_qrels(qrels)
@@ -92,7 +104,7 @@ def evaluate(
     from hashret import pipeline
 
     results = pipeline.evaluate_run(
-        run, data=data, metrics=names, ties=ties, unanswered=unanswered, preset=preset, say=say
+        run, data=data, metrics=names, ties=ties, unanswered=unanswered, preset=preset, by=by, say=say
     )
     if as_json:
         click.echo(json.dumps(results.to_dict(intervals), indent=1))

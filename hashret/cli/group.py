@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from hashret.cli.compare import compare
+from hashret.cli.data import data
 from hashret.cli.demo import demo
 from hashret.cli.encode import encode
 from hashret.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ def main(debug: bool) -> None:
 
     \b
     hashret demo                                    everything once, on a dataset drawn on the spot
+    hashret data check flickr ROOT                  is this copy of a dataset whole?
     hashret train recipe.yaml --data ROOT --out RUN learn codes from image-text pairs
     hashret encode RUN photos/ --side image --out c.safetensors
     hashret index c.safetensors --out photos.index
@@ -46,5 +48,5 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (demo, train, encode, index, search, evaluate, compare):
+for command in (demo, data, train, encode, index, search, evaluate, compare):
     main.add_command(command)

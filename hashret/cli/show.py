@@ -43,7 +43,8 @@ def print_results(results: Results, form: str = "table", intervals: bool = False
     if form == "csv":
         rows = {(row, task): scores for row, told in results.scores.items() for task, scores in told.items()}
         galleries = {task: gallery for task, (_, gallery) in results.sizes.items()}
-        _print_csv(rows, results.dataset, intervals, galleries, results.bits, {})
+        widths = (results.bits, None) if results.dimension is None else (None, results.dimension)
+        _print_csv(rows, results.dataset, intervals, galleries, widths, {})
         return
     told = "; 95 % bootstrap intervals over queries" if intervals else ""
     for metric in first[tasks[0]].per_query:
@@ -56,7 +57,7 @@ def print_results(results: Results, form: str = "table", intervals: bool = False
         sheet = results_sheet(
             tasks,
             values,
-            title=f"{metric}, {results.bits} bits, ties: {first[tasks[0]].ties}, database: encoded{told}",
+            title=f"{metric}, {results.ranked}, ties: {first[tasks[0]].ties}, database: encoded{told}",
             caption=[results.dataset, *sizes] if form == "latex" else [],
             intervals=ends,
             lowest=tasks if lower_is_better(metric) else (),
@@ -82,7 +83,7 @@ def print_run_scores(found: Mapping[str, RunScores], form: str = "table", interv
     first = next(iter(found.values())).scores
     if form == "csv":
         counts = {name: (run.unranked, run.unjudged) for name, run in found.items()}
-        _print_csv({(name, ""): run.scores for name, run in found.items()}, "", intervals, {}, None, counts)
+        _print_csv({(name, ""): run.scores for name, run in found.items()}, "", intervals, {}, (None, None), counts)
         return
     notes = [f"{asked(first)}; ties: {first.ties}"]
     for name, run in found.items():
@@ -146,13 +147,16 @@ def _print_csv(
     dataset: str,
     intervals: bool,
     galleries: Mapping[str, int],
-    bits: int | None,
+    widths: tuple[int | None, int | None],
     counts: Mapping[str, tuple[int, int]],
 ) -> None:
-    """One record a row, task and metric, each with its rules: a spreadsheet keeps no caption."""
+    """One record a row, task and metric, each with its rules: a spreadsheet keeps no caption.
+
+    Of ``widths``, bits and dimension, the one that was ranked is a number.
+    """
     from hashret.report import to_csv
 
-    header = ["dataset", "bits", "row", "task", "metric", "value", "low", "high"]
+    header = ["dataset", "bits", "dimension", "row", "task", "metric", "value", "low", "high"]
     header += ["ties", "queries", "unanswered", "policy", "gallery", "unranked", "unjudged"]
     records = []
     for (row, task), scores in rows.items():
@@ -160,7 +164,7 @@ def _print_csv(
             low, high = scores.interval(metric) if intervals else (None, None)
             rules = [scores.ties, scores.queries, scores.unanswered, scores.policy, galleries.get(task)]
             told = counts.get(row, (None, None))
-            records.append([dataset, bits, row, task, metric, value, low, high, *rules, *told])
+            records.append([dataset, *widths, row, task, metric, value, low, high, *rules, *told])
     click.echo(to_csv(header, records), nl=False)
 
 

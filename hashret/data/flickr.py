@@ -7,38 +7,70 @@ A split that is not there is never replaced by another silently; the caller name
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hashret.data.captioned import Captioned, caption_tasks, captioned, hold_out, label_tasks, pairs, size_notes
-from hashret.errors import DataError, FileError, FormatError
+from hashret.data.card import Card, Protocol
+from hashret.data.karpathy import Karpathy, read_for
+from hashret.data.survey import Count, Survey
+from hashret.errors import DataError, DataFileError
 from hashret.examples import RetrievalDataset
 
-__all__ = ["Karpathy", "Photo", "find_annotations", "find_images", "load", "read"]
+__all__ = ["CARD", "find_annotations", "find_images", "load", "survey"]
 
 ANNOTATIONS = ("dataset.json", "dataset_flickr8k.json", "dataset_flickr30k.json")
 IMAGE_FOLDERS = ("images", "flickr30k-images", "flickr30k_images", "Flicker8k_Dataset", "Flickr8k_Dataset")
 TREE = f"a folder with one of {', '.join(ANNOTATIONS)} beside one of {', '.join(name + '/' for name in IMAGE_FOLDERS)}"
+OFFICIAL = {
+    "flickr30k": {"train": 29_000, "val": 1_014, "test": 1_000},
+    "flickr8k": {"train": 6_000, "val": 1_000, "test": 1_000},
+}
+CAPTIONS = 5
+
+CARD = Card(
+    name="flickr",
+    title="Flickr30k and Flickr8k",
+    what="Everyday photos of people and animals, five captions each, in the splits of Karpathy's json.",
+    licence="research and education only, no redistribution; the images are (c) their owners on Flickr",
+    source="cs.stanford.edu/people/karpathy/deepimagesent (the jsons) and, on request, from the University of Illinois "
+    "(shannon.cs.illinois.edu/DenotationGraph, the images).",
+    tree="""ROOT/
+  dataset_flickr30k.json     Karpathy's (or dataset_flickr8k.json, or dataset.json)
+  flickr30k-images/          the images it names (or images/, flickr30k_images/, Flicker8k_Dataset/)
+    1000092795.jpg ...""",
+    protocols=(
+        Protocol(
+            "karpathy", "images are asked of the five captions of each image of a split, captions of its images; "
+            "right: what belongs together", "Karpathy and Fei-Fei, CVPR 2015",
+            sizes={f"{name} {split}": size for name, sizes in OFFICIAL.items() for split, size in sizes.items()},
+            metrics=("hit@1", "hit@5", "hit@10"),
+        ),
+        Protocol(
+            "labels", "images, or one caption each, are asked of the training images; right: a shared label. The "
+            "official jsons have no labels: add `labels` to the images", "here",
+        ),
+    ),
+)  # fmt: skip
 
 
 def load(
     root: str | os.PathLike[str],
     *,
-    protocol: Literal["labels", "captions"] = "captions",
+    protocol: Literal["karpathy", "labels"] = "karpathy",
     validation: str | int = "val",
     test: str = "test",
     caption: int = 0,
     captions: Literal["all", "first"] = "all",
     seed: int = 0,
+    partial: bool = False,
 ) -> RetrievalDataset:
     """Load Flickr8k or Flickr30k.
 
-    Protocol "captions": the images of a split are asked of its captions ("i2t"), its captions of the images ("t2i");
+    Protocol "karpathy": the images of a split are asked of its captions ("i2t"), its captions of the images ("t2i");
     right is what belongs together. Protocol "labels": the images of a split, or one fixed caption of each, are asked of
     the other side of the training split; right is what shares a label. With held-out validation images the validation
     queries are asked of the rest of the training split, the test queries of the whole of it.
@@ -52,18 +84,20 @@ def load(
         caption: Number of the caption that stands for an item in protocol "labels".
         captions: Whether an image makes a training pair with each of its captions or with its first.
         seed: Chooses the held-out images (one NumPy permutation); of no use with a named validation split.
+        partial: Take splits of another size than the official one; a json of neither name has no official size.
 
     Returns:
         Pairs and tasks; images are paths, keys are ``file`` and ``file#i``, the instance is the image's place in the
         json. Its split "restval" counts as "train".
 
     Raises:
-        FileError: No annotation file or no folder of images.
-        FormatError: The annotation file is not Karpathy's json; names the key and the number of the image.
-        DataError: A split is missing, or is used twice; protocol "labels" without labels; no such caption.
+        DataFileError: No annotation file or no folder of images, or the file is not Karpathy's json; names the key and
+            the number of the image.
+        DataError: A split is missing, of the wrong size, or used twice; protocol "labels" without labels; no such
+            caption.
     """
     annotations, images = find_annotations(root), find_images(root)
-    karpathy = read(annotations)
+    karpathy = read_for(CARD, annotations)
     items = [
         captioned(photo.file_name, images / photo.file_name, photo.texts, number, photo.labels or (), karpathy.classes)
         for number, photo in enumerate(karpathy.photos)
@@ -72,6 +106,7 @@ def load(
     for item, photo in zip(items, karpathy.photos, strict=True):
         splits.setdefault(photo.split, []).append(item)
     train, asked = _divide(karpathy, splits, validation, test, seed)
+    part = _check_sizes(karpathy, splits, ("train", validation, test), partial)
     if protocol == "labels":
         _check_labels(karpathy, items, caption)
         chosen, reported = label_tasks(asked, train, caption), label_tasks(splits[test], splits["train"], caption)
@@ -85,33 +120,50 @@ def load(
         notes.append(f"validation: the split {validation!r}")
     if protocol == "labels":
         notes.append(f"caption {caption} of each image is its text in every query and gallery")
-    return RetrievalDataset(f"{karpathy.name} ({protocol})", training, chosen, reported, karpathy.classes, tuple(notes))
+    name = f"{karpathy.name} ({protocol}{part})"
+    return RetrievalDataset(name, training, chosen, reported, karpathy.classes, tuple(notes))
 
 
-@dataclass(frozen=True)
-class Photo:
-    """What the json says of one image: file name relative to the images' folder, split, captions, labels if any."""
-
-    file_name: str
-    split: str
-    texts: tuple[str, ...]
-    labels: tuple[str, ...] | None
-
-
-@dataclass(frozen=True)
-class Karpathy:
-    """What the json says: its name, its images in order, and the classes (empty without labels)."""
-
-    name: str
-    photos: tuple[Photo, ...]
-    classes: tuple[str, ...]
+def survey(root: Path) -> Survey:
+    """See :mod:`hashret.data.survey`."""
+    present, missing, damaged = list[str](), list[str](), list[str]()
+    json, folder = _there(root, ANNOTATIONS), _there(root, IMAGE_FOLDERS)
+    for there, names, use in (
+        (json, ANNOTATIONS, "captions and splits"),
+        (folder, [name + "/" for name in IMAGE_FOLDERS], "the images"),
+    ):
+        if len(there) > 1:
+            damaged.append(f"one of these is too many: {', '.join(path.name for path in there)}")
+        elif not there:
+            missing.append(f"{' or '.join(names)}: {use}")
+        else:
+            present.append(there[0].name)
+    karpathy = None
+    if len(json) == 1:
+        try:
+            karpathy = read_for(CARD, json[0])
+        except DataFileError as error:
+            damaged.append(str(error))
+    if karpathy is None:
+        return Survey(tuple(present), tuple(missing), tuple(damaged))
+    official = _official(karpathy)
+    found = Counter(photo.split for photo in karpathy.photos)
+    counts = [Count(f"{split} images", found[split], official.get(split)) for split in official or found]
+    whole = CAPTIONS * sum(official.values()) if official else None
+    counts.append(Count("captions", sum(len(photo.texts) for photo in karpathy.photos), whole))
+    names = [photo.file_name for photo in karpathy.photos]
+    return Survey(
+        tuple(present), tuple(missing), tuple(damaged), tuple(counts),
+        images={name: folder[0] / name for name in names} if len(folder) == 1 else {},
+        splits={split: [p.file_name for p in karpathy.photos if p.split == split] for split in found},
+    )  # fmt: skip
 
 
 def find_annotations(root: str | os.PathLike[str]) -> Path:
     """Find the annotation file in ``root``.
 
     Raises:
-        FileError: There is none, or there are several.
+        DataFileError: There is none, or there are several.
     """
     return _one_of(Path(root), ANNOTATIONS, "annotation file")
 
@@ -120,86 +172,48 @@ def find_images(root: str | os.PathLike[str]) -> Path:
     """Find the folder of images in ``root``.
 
     Raises:
-        FileError: There is none, or there are several.
+        DataFileError: There is none, or there are several.
     """
     return _one_of(Path(root), IMAGE_FOLDERS, "folder of images")
 
 
 def _one_of(root: Path, names: Sequence[str], kind: str) -> Path:
-    there = [root / name for name in names if (root / name).exists()]
+    there = _there(root, names)
     if len(there) == 1:
         return there[0]
     got = "no such folder" if not root.is_dir() else f"no {kind}"
     if there:
         got = f"more than one {kind}: {', '.join(path.name for path in there)}"
-    raise FileError(
-        str(root), expected=TREE, got=got,
-        remedy="Put Karpathy's json (cs.stanford.edu/people/karpathy/deepimagesent) beside the images, a set a folder.",
-    )  # fmt: skip
+    raise CARD.damaged(root, TREE, got)
 
 
-def read(path: str | os.PathLike[str]) -> Karpathy:
-    """Read Karpathy's json.
-
-    Raises:
-        FileError: There is no such file.
-        FormatError: It is no JSON, or lacks a key; names the key and the number of the image.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        got = error.strerror or str(error)
-        raise FileError(str(path), expected="a file", got=got, remedy="Check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise FormatError(
-            str(path), expected="Karpathy's json", got=f"no JSON ({error})", remedy="It is damaged: take it again."
-        ) from error
-    entries = _get(path, "the file", content, "images", list)
-    photos = tuple(_photo(path, number, entry) for number, entry in enumerate(entries))
-    twice = [name for name, count in Counter(photo.file_name for photo in photos).items() if count > 1]
-    if twice:
-        raise FormatError(
-            str(path), expected="every image once", got=f"{twice[0]} more than once", remedy="Leave the doubles out."
-        )
-    found = {name for photo in photos for name in photo.labels or ()}
-    classes = tuple(_get(path, "the file", content, "classes", list, of=str)) if "classes" in content else sorted(found)
-    unknown = sorted(found - set(classes))
-    if unknown:
-        raise FormatError(
-            str(path), expected="labels that are among its classes", got=repr(unknown[0]), remedy="Add it to classes."
-        )
-    name = content.get("dataset", path.stem.removeprefix("dataset_"))
-    return Karpathy(str(name), photos, tuple(classes) if found else ())
+def _there(root: Path, names: Sequence[str]) -> list[Path]:
+    return [root / name for name in names if (root / name).exists()]
 
 
-def _photo(path: Path, number: int, entry: Any) -> Photo:
-    where = f"image {number}"
-    file_name = _get(path, where, entry, "filename", str)
-    if "filepath" in entry:
-        file_name = f"{_get(path, where, entry, 'filepath', str)}/{file_name}"
-    split = _get(path, where, entry, "split", str)
-    sentences = _get(path, where, entry, "sentences", list)
-    texts = tuple(_get(path, f"sentence {i} of {where}", each, "raw", str) for i, each in enumerate(sentences))
-    if not texts:
-        raise FormatError(
-            f"{path}, key 'sentences' of {where}", expected="at least one", got="none", remedy="Leave the image out."
-        )
-    labels = tuple(_get(path, where, entry, "labels", list, of=str)) if "labels" in entry else None
-    return Photo(file_name, "train" if split == "restval" else split, texts, labels)
+def _official(karpathy: Karpathy) -> Mapping[str, int]:
+    """Official sizes of the splits of a json that names its set; empty for any other."""
+    return next((sizes for name, sizes in OFFICIAL.items() if name in karpathy.name.lower()), {})
 
 
-def _get(path: Path, where: str, holder: Any, key: str, kind: type, of: type = object) -> Any:
-    """The value of a key, checked; ``of`` is the type of the items of a list."""
-    value = holder.get(key) if isinstance(holder, dict) else None
-    if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(each, of) for each in value)):
-        inside = "a list of strings" if of is str else "a list"
-        got = "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
-        raise FormatError(
-            f"{path}, key {key!r} of {where}", expected=inside if kind is list else "a string", got=got,
-            remedy="This is not Karpathy's json, or it was changed: take the original again.",
+def _check_sizes(
+    karpathy: Karpathy, splits: Mapping[str, Sequence[Captioned]], used: Sequence[str | int], partial: bool
+) -> str:
+    """What the dataset's name says of splits that have another size than the official one."""
+    official = _official(karpathy)
+    wrong = [
+        (name, len(splits[name]), official[name])
+        for name in dict.fromkeys(name for name in used if isinstance(name, str))
+        if name in official and len(splits[name]) != official[name]
+    ]
+    if wrong and not partial:
+        raise DataError(
+            f"{CARD.title}, {karpathy.name}",
+            expected=", ".join(f"{size:,} {name} images" for name, _, size in wrong),
+            got=", ".join(f"{found:,}" for _, found, _ in wrong),
+            remedy="Use the whole json; data.partial=true takes a part of the set, whose figures are not the papers'.",
         )  # fmt: skip
-    return value
+    return ", partial" if wrong else ""
 
 
 def _divide(
@@ -243,7 +257,7 @@ def _check_labels(karpathy: Karpathy, items: Sequence[Captioned], caption: int) 
     if not karpathy.classes:
         raise DataError(
             f"{karpathy.name}, protocol", expected="labels in the json for protocol 'labels'", got="none",
-            remedy="Set protocol=captions, or add `labels` to the images and `classes` at the top of the json.",
+            remedy="Set protocol=karpathy, or add `labels` to the images and `classes` at the top of the json.",
         )  # fmt: skip
     fewest = min(len(item.captions) for item in items)
     if not 0 <= caption < fewest:

@@ -12,11 +12,35 @@ from pathlib import Path
 from typing import Literal
 
 from hashret.data.captioned import Captioned, caption_tasks, captioned, hold_out, label_tasks, pairs, size_notes
+from hashret.data.card import Card, Protocol
 from hashret.data.metadata import SPLITS, find_metadata, merge, read_rows
-from hashret.errors import DataError
+from hashret.data.survey import Count, Survey
+from hashret.errors import DataError, FileError, FormatError
 from hashret.examples import RetrievalDataset
 
-__all__ = ["load"]
+__all__ = ["CARD", "load", "survey"]
+
+CARD = Card(
+    name="folder",
+    title="A folder of images",
+    what="Your own images with texts and, if you have them, labels, in the imagefolder convention.",
+    licence="yours",
+    source="yourself: one line an image in a metadata file beside the images.",
+    tree="""ROOT/
+  metadata.jsonl     {"file_name": "a.jpg", "texts": ["what it shows"], "labels": ["dog"]}, a line an image
+                     (or metadata.csv, metadata.parquet)
+  a.jpg ...
+or ROOT/train/, ROOT/validation/, ROOT/test/, each like this""",
+    protocols=(
+        Protocol(
+            "labels", "images, or one text each, are asked of the training items; right: a shared label", "hashret"
+        ),
+        Protocol(
+            "captions", "images are asked of the texts of a split, texts of its images; right: what belongs together",
+            "hashret", metrics=("hit@1", "hit@5", "hit@10"),
+        ),
+    ),
+)  # fmt: skip
 
 
 def load(
@@ -78,6 +102,23 @@ def load(
     notes = [*size_notes(training, chosen, reported), *notes]
     name = f"{root.resolve().name} ({protocol})"
     return RetrievalDataset(name, training, chosen, reported, tuple(classes), tuple(notes))
+
+
+def survey(root: Path) -> Survey:
+    """See :mod:`hashret.data.survey`."""
+    try:
+        tables = find_metadata(root)
+        rows = merge(root, [(path, row) for path in tables for row in read_rows(path)])
+    except FormatError as error:
+        return Survey(damaged=(str(error),))
+    except FileError as error:
+        return Survey(missing=(str(error),))
+    counts = (Count("images", len(rows)), Count("texts", sum(len(row.texts) for row in rows)))
+    return Survey(
+        present=tuple(path.relative_to(root).as_posix() for path in tables),
+        counts=counts,
+        images={row.file_name: root / row.file_name for row in rows},
+    )
 
 
 def _divide(

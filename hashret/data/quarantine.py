@@ -52,11 +52,10 @@ def check(example: Example) -> str | None:
         >>> check(Example(text="a dog")), check(Example(text=" ", key="a.jpg#3"))
         (None, 'an empty text')
     """
-    reason = None if example.image is None else _check_image(example.image)
-    return reason if reason or example.text is None else _check_text(example.text)
+    return _check_image(example.image) or _check_text(example.text)
 
 
-def quarantine(dataset: RetrievalDataset) -> tuple[RetrievalDataset, list[Rejected]]:
+def quarantine(dataset: RetrievalDataset, *, most: float = 1.0) -> tuple[RetrievalDataset, list[Rejected]]:
     """Leave out what :func:`check` finds fault with.
 
     A pair goes when either side is bad. A query also goes when all its right answers did, or when one of the candidates
@@ -64,17 +63,21 @@ def quarantine(dataset: RetrievalDataset) -> tuple[RetrievalDataset, list[Reject
 
     Args:
         dataset: Each distinct image of it is decoded once, in threads.
+        most: Share of the distinct images that may be bad, and of the texts, 0 ... 1. They are counted apart: with five
+            captions an image, half of the images are but a twelfth of all items.
 
     Returns:
         The dataset without them (the same object if nothing is bad), and what was left out, each item once a place.
 
     Raises:
-        DataError: Fewer than 2 training pairs are left, or a task without a query or a gallery item.
+        DataError: A larger share than ``most`` is bad; fewer than 2 training pairs are left, or a task without a query
+            or a gallery item.
     """
     train, validation, test = list(dataset.train), _hold(dataset.validation), _hold(dataset.test)
     pairs = (example for pair in train for example in (pair.query, pair.target))
     tasks = (example for task in validation + test for side in (task.queries, task.gallery) for example in side)
     gate = _Gate([*pairs, *tasks])
+    gate.check_share(dataset.name, most)
     kept = [pair for pair in train if gate.passes("train", pair.query) and gate.passes("train", pair.target)]
     validation = [_narrow(task, f"validation/{task.name}", gate) for task in validation]
     test = [_narrow(task, f"test/{task.name}", gate) for task in test]
@@ -91,21 +94,45 @@ def quarantine(dataset: RetrievalDataset) -> tuple[RetrievalDataset, list[Reject
 
 
 class _Gate:
-    """Knows which images are bad, and writes down who did not pass."""
+    """Knows which images and texts are bad, and writes down who did not pass."""
 
     def __init__(self, examples: Iterable[Example]) -> None:
         self.rejected: dict[tuple[str, Hashable], Rejected] = {}
-        images = {_identity(example.image): example.image for example in examples if example.image is not None}
+        with_image: dict[Hashable, Example] = {}
+        with_text: dict[Hashable, Example] = {}
+        for example in examples:
+            if example.image is not None:
+                with_image.setdefault(_identity(example.image), example)
+            if example.text is not None:
+                with_text[id(example)] = example
+        self._first = {"images": with_image, "texts": with_text}
         with ThreadPoolExecutor() as pool:
-            self._images = dict(zip(images, pool.map(_check_image, images.values()), strict=True))
+            decoded = pool.map(_check_image, (example.image for example in with_image.values()))
+            self._images: dict[Hashable, str | None] = dict(zip(with_image, decoded, strict=True))
+        self._texts = {identity: _check_text(example.text) for identity, example in with_text.items()}
 
     def passes(self, where: str, example: Example) -> bool:
         reason = None if example.image is None else self._images[_identity(example.image)]
         if reason is not None:
             self._write(where, _identity(example.image), example, reason)
-        elif example.text is not None and (reason := _check_text(example.text)) is not None:
+        elif example.text is not None and (reason := self._texts[id(example)]) is not None:
             self.reject(where, example, reason)
         return reason is None
+
+    def check_share(self, name: str, most: float) -> None:
+        """Raise where more than this share of the distinct images, or of the texts, is bad."""
+        for kind, found in (("images", self._images), ("texts", self._texts)):
+            bad = {identity: reason for identity, reason in found.items() if reason is not None}
+            if not found or len(bad) / len(found) <= most:
+                continue
+            reason, times = Counter(bad.values()).most_common(1)[0]
+            first = next(self._first[kind][identity].key for identity, each in bad.items() if each == reason)
+            raise DataError(
+                f"dataset {name}", expected=f"at most {most:.2%} of its {kind} to be unusable",
+                got=f"{len(bad)} of {len(found)} ({len(bad) / len(found):.2%})",
+                remedy=f"Commonest reason: {reason} ({times} times, first {first!r}). Mend these, check where they "
+                "lie, or raise training.max_rejected.",
+            )  # fmt: skip
 
     def reject(self, where: str, example: Example, reason: str) -> None:
         self._write(where, id(example), example, reason)
@@ -139,7 +166,7 @@ def _narrow(task: Task, where: str, gate: _Gate) -> Task:
     ids = np.flatnonzero([gate.passes(f"{where}/gallery", example) for example in task.gallery])
     if len(rows) == len(task.queries) and len(ids) == len(task.gallery):
         return task
-    candidates = task.candidates
+    candidates, excluded = task.candidates, task.excluded
     if len(ids) < len(task.gallery):
         number = np.full(len(task.gallery) + 1, -1)  # the last place is where the id -1 of padding looks
         number[ids] = np.arange(len(ids))
@@ -149,6 +176,7 @@ def _narrow(task: Task, where: str, gate: _Gate) -> Task:
         if candidates is not None:
             broken = np.any((candidates >= 0) & (number[candidates] < 0), axis=1)
             candidates = number[candidates]
+        excluded = None if excluded is None else number[excluded]
         for row in rows[(unanswerable | broken)[rows]]:
             reason = UNANSWERABLE if unanswerable[row] else BROKEN_SUBSET
             gate.reject(f"{where}/queries", task.queries[int(row)], reason)
@@ -159,6 +187,7 @@ def _narrow(task: Task, where: str, gate: _Gate) -> Task:
         [task.gallery[int(place)] for place in ids],
         task.relevance.restrict(rows, ids),
         None if candidates is None else candidates[rows],
+        None if excluded is None else excluded[rows],
     )
 
 
@@ -166,7 +195,9 @@ def _identity(image: ImageSource | None) -> Hashable:
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else id(image)
 
 
-def _check_image(image: ImageSource) -> str | None:
+def _check_image(image: ImageSource | None) -> str | None:
+    if image is None:
+        return None
     if isinstance(image, np.ndarray) and image.ndim == 1:
         return _check_vector(image)
     try:
@@ -176,7 +207,9 @@ def _check_image(image: ImageSource) -> str | None:
     return None
 
 
-def _check_text(text: TextSource) -> str | None:
+def _check_text(text: TextSource | None) -> str | None:
+    if text is None:
+        return None
     if isinstance(text, np.ndarray):
         return _check_vector(text)
     if not any(letter.isprintable() and not letter.isspace() for letter in text):

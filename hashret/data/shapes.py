@@ -10,22 +10,44 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashret.data.card import Card, Protocol
 from hashret.data.shapes_drawing import draw
 from hashret.data.shapes_edits import EDITS_A_REFERENCE, NEAR_A_TARGET, families, scenes_of
 from hashret.data.shapes_language import captions
 from hashret.data.shapes_scene import CONCEPTS, Scene, labels_of, scenes
+from hashret.data.survey import Survey
 from hashret.errors import InputError
 from hashret.examples import Example, Pair, RetrievalDataset, Task
 from hashret.relevance import SameInstance, SharedLabels, Targets
 
-__all__ = ["CAPTIONS", "load"]
+__all__ = ["CAPTIONS", "CARD", "load", "survey"]
 
 CAPTIONS = 5
+CARD = Card(
+    name="shapes",
+    title="shapes",
+    what="Coloured shapes before backgrounds, drawn on the spot; truth is known by construction. It is no benchmark.",
+    licence="Apache-2.0, as hashret",
+    source="hashret itself: it is drawn, nothing is downloaded.",
+    tree="none: ROOT is ignored",
+    protocols=(
+        Protocol("labels", "pictures or captions are asked of a database; a shared label of 24 is right", "hashret"),
+        Protocol(
+            "captions", "pictures are asked of the captions of a split, captions of its pictures", "hashret",
+            metrics=("hit@1", "hit@5", "hit@10"),
+        ),
+        Protocol(
+            "edits", "a picture and a sentence that changes one thing ask for another picture", "hashret",
+            metrics=("hit@1", "hit@5", "hit@10"),
+        ),
+    ),
+)  # fmt: skip
 
 _SMALLEST = 64
 _DRAWN = "Scenes are drawn by hashret, not photographed; labels, captions and edits are true by construction."
@@ -78,6 +100,11 @@ def load(
     _check(protocol, counts, size)
     makers = {"labels": _by_labels, "captions": _by_captions, "edits": _by_edits}
     return makers[protocol](counts, size, seed)
+
+
+def survey(root: Path) -> Survey:
+    """Nothing lies on disk; see :mod:`hashret.data.survey`."""
+    return Survey()
 
 
 @dataclass(frozen=True)

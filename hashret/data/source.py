@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from hashret.data import flickr
+from hashret.data import flickr, karpathy
 from hashret.data.metadata import Row, find_metadata, has_metadata, merge, read_rows
 from hashret.errors import FileError, FormatError
 from hashret.examples import Example
@@ -148,7 +148,7 @@ def _from_rows(path: Path, root: Path, rows: Sequence[Row], side: Literal["image
 
 
 def _from_karpathy(path: Path, side: Literal["image", "text"]) -> Source:
-    rows = [Row(photo.file_name, photo.texts) for photo in flickr.read(path).photos]
+    rows = [Row(photo.file_name, photo.texts) for photo in karpathy.read(path).photos]
     return _from_rows(path, flickr.find_images(path.parent) if side == "image" else path.parent, rows, side)
 
 

@@ -6,15 +6,19 @@ from torch import Tensor
 
 from hashret.losses.contrastive import noise_contrastive
 from hashret.losses.generative import adversarial, distillation, reconstruction
+from hashret.losses.info_nce import equal_rows, info_nce, supervised_contrast
 from hashret.losses.invariance import invariance
 from hashret.losses.likelihood import pair_likelihood, similarity
-from hashret.losses.quantization import quantization, structure
+from hashret.losses.quantization import balance, quantization, structure
 from hashret.losses.support_set import support_set
 
 __all__ = [
     "LOSSES",
     "adversarial",
+    "balance",
     "distillation",
+    "equal_rows",
+    "info_nce",
     "invariance",
     "noise_contrastive",
     "pair_likelihood",
@@ -22,17 +26,21 @@ __all__ = [
     "reconstruction",
     "similarity",
     "structure",
+    "supervised_contrast",
     "support_set",
 ]
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "adversarial": adversarial,
+    "balance": balance,
     "distillation": distillation,
+    "info_nce": info_nce,
     "invariance": invariance,
     "noise_contrastive": noise_contrastive,
     "pair_likelihood": pair_likelihood,
     "quantization": quantization,
     "reconstruction": reconstruction,
     "structure": structure,
+    "supervised_contrast": supervised_contrast,
     "support_set": support_set,
 }

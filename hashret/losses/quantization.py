@@ -1,11 +1,11 @@
-"""What a hash layer owes its codes: few bits lost to the sign, and the structure of the features it was given."""
+"""What a hash layer owes its codes: little lost to the sign, bits that differ, the structure of what it was given."""
 
 from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["quantization", "structure"]
+__all__ = ["balance", "quantization", "structure"]
 
 
 def quantization(relaxed: Tensor) -> Tensor:
@@ -35,3 +35,17 @@ def structure(features: Tensor, relaxed: Tensor) -> Tensor:
     wanted = functional.normalize(features, dim=1) @ functional.normalize(features, dim=1).T
     have = functional.normalize(relaxed, dim=1) @ functional.normalize(relaxed, dim=1).T
     return ((wanted - have) / 2).square().sum(1).mean()
+
+
+def balance(relaxed: Tensor) -> Tensor:
+    """Mean square of each bit's mean over the batch: 0 where every bit is set for half of the items.
+
+    A bit that is the same for all tells nothing (Weiss et al., NeurIPS 2008).
+
+    Args:
+        relaxed: (B, bits) in (-1, 1).
+
+    Returns:
+        A scalar, in [0, 1].
+    """
+    return relaxed.mean(0).square().mean()

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -47,15 +47,13 @@ from hashret.losses import (
     support_set,
 )
 from hashret.losses.generative import Reconstruction
-from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, one_modality
+from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, given, one_modality, trainable
 from hashret.models.features import Encoder, Features, Inputs
 from hashret.models.generator import Generator, discriminator
 from hashret.models.heads import HashLayer, mlp
 
 __all__ = ["CRCGS", "CRCGSOptions"]
 
-
-Given = TypeVar("Given")
 _BOTH: tuple[Side, Side] = ("query", "target")
 
 
@@ -143,6 +141,8 @@ class CRCGS(Method):
     }
     options: ClassVar[type] = CRCGSOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    needs_labels: ClassVar[bool] = True
+    generates_texts: ClassVar[bool] = True
 
     o: CRCGSOptions
 
@@ -169,10 +169,10 @@ class CRCGS(Method):
             )
         o = options
         scratch = {
-            "image_to_text": _parameters(image) if not image.pretrained else [],
-            "text_to_image": _parameters(text) if not text.pretrained else [],
+            "image_to_text": trainable(image) if not image.pretrained else [],
+            "text_to_image": trainable(text) if not text.pretrained else [],
         }
-        self._encoders = {"generator": scratch, "student": {"student": _parameters(image) + _parameters(text)}}
+        self._encoders = {"generator": scratch, "student": {"student": trainable(image) + trainable(text)}}
         wide, deep, g = o.width, o.dimension, o.generative_dimension
         pictures = image.dimension
         self.image_to_text = Generator(
@@ -243,20 +243,20 @@ class CRCGS(Method):
 
     def _pooled(self, inputs: Inputs) -> Tensor:
         if one_modality(inputs, "CRCGS") == "image":
-            features: Features = self.image(_given(inputs.image))
+            features: Features = self.image(given(inputs.image))
         else:
-            features = self.text(_given(inputs.text), inputs.text_mask)
+            features = self.text(given(inputs.text), inputs.text_mask)
         return features.pooled
 
     def _generator(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
         """A teacher against its own discriminator: rebuild the other modality, and pass for real."""
-        texts = _given(batch.target)
+        texts = given(batch.target)
         if stage.name == "image_to_text":
-            source, generator, judge = _given(batch.query), self.image_to_text, self.text_judge
-            target = _given(texts.bag if texts.bag is not None else texts.text)
+            source, generator, judge = given(batch.query), self.image_to_text, self.text_judge
+            target = given(texts.bag if texts.bag is not None else texts.text)
         else:
             source, generator, judge = texts, self.text_to_image, self.image_judge
-            target = _given(batch.query_fixed)
+            target = given(batch.query_fixed)
         if "generated" not in batch.scratch:
             batch.scratch["generated"] = generator(self._pooled(source))
         generated = batch.scratch["generated"]
@@ -271,7 +271,7 @@ class CRCGS(Method):
     def _features(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """v, t and their conversions a, b; computed once a step, with gradient, for all turns."""
         if "features" not in batch.scratch:
-            v, t = self.embed(_given(batch.query)), self.embed(_given(batch.target))
+            v, t = self.embed(given(batch.query)), self.embed(given(batch.target))
             batch.scratch["features"] = (v, t, self.image_conversion(v), self.text_conversion(t))
         features: tuple[Tensor, Tensor, Tensor, Tensor] = batch.scratch["features"]
         return features
@@ -292,8 +292,8 @@ class CRCGS(Method):
 
     def _student(self, batch: Batch) -> dict[str, Tensor]:
         """The student's objective L = L_o + L_t + L_ta + L_c + L_ssl."""
-        o, labels = self.o, _given(batch.labels)
-        g_image, g_text = _given(batch.query_fixed), _given(batch.target_fixed)
+        o, labels = self.o, given(batch.labels)
+        g_image, g_text = given(batch.query_fixed), given(batch.target_fixed)
         v, t, a, b = self._features(batch)
         similar = similarity(labels)
         fooled = adversarial(self.image_assistant(self.text_to_image.decoder(b)), real=True) + adversarial(
@@ -315,12 +315,12 @@ class CRCGS(Method):
 
     def _binary(self, batch: Batch) -> dict[str, Tensor]:
         """The binary layer: keep the structure of the centres, the similarities, and little to lose by the sign."""
-        o, v, t = self.o, _given(batch.query_fixed), _given(batch.target_fixed)
+        o, v, t = self.o, given(batch.query_fixed), given(batch.target_fixed)
         centre = (v + t) / 2
         codes = self.hash(centre)
         return {
             "structure": o.structure_weight * structure(centre, codes),
-            "pair": o.hash_pair_weight * self._pairs(self.hash(v), self.hash(t), similarity(_given(batch.labels))),
+            "pair": o.hash_pair_weight * self._pairs(self.hash(v), self.hash(t), similarity(given(batch.labels))),
             "quantization": o.quantization_weight * quantization(codes),
         }
 
@@ -332,17 +332,6 @@ class CRCGS(Method):
         scale = self.o.likelihood_scale
         terms = [pair_likelihood(p, q, similar, scale=scale) for p, q in ((x, x), (x, y), (y, y))]
         return torch.stack(terms).sum()
-
-
-def _given(part: Given | None) -> Given:
-    """A part of a batch that the stage said it reads."""
-    assert part is not None
-    return part
-
-
-def _parameters(encoder: Encoder) -> list[nn.Parameter]:
-    """The parameters of an encoder that is not frozen."""
-    return [parameter for parameter in encoder.parameters() if parameter.requires_grad]
 
 
 def _published(epochs: int, hash_epochs: int, schedule: str, **weights: float) -> dict[str, Any]:

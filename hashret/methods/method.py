@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from hashret.models.features import Encoder, Inputs
 __all__ = ["Batch", "Method", "Stage", "StageSettings", "Turn"]
 
 Side = Literal["query", "target"]
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,9 @@ class Method(nn.Module, ABC):
         options: The dataclass of the method's own options, all with defaults; a recipe's ``method:`` section.
         presets: Named sets of options and stage settings, such as a paper's values for one dataset, in the form of a
             recipe: ``{"options": {...}, "stages": {...}}``.
+        needs_labels: Whether every training pair must have labels.
+        takes_composed: Whether an input may hold an image and a text; if not, it pairs images with texts.
+        generates_texts: Whether it reads the bags of words of texts, for which a vocabulary is then fitted.
 
     Args:
         image: Image encoder.
@@ -161,6 +165,9 @@ class Method(nn.Module, ABC):
     settings: ClassVar[Mapping[str, StageSettings]]
     options: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    needs_labels: ClassVar[bool] = False
+    takes_composed: ClassVar[bool] = False
+    generates_texts: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -238,3 +245,14 @@ def one_modality(inputs: Inputs, name: str) -> Literal["image", "text"]:
             remedy="Use a method for composed queries, or leave one out.",
         )
     return "image" if inputs.image is not None else "text"
+
+
+def given(part: Given | None) -> Given:
+    """A part of a batch that the stage said it reads."""
+    assert part is not None
+    return part
+
+
+def trainable(encoder: Encoder) -> list[nn.Parameter]:
+    """The parameters of an encoder that is not frozen, to be asked for before a stage is prepared."""
+    return [parameter for parameter in encoder.parameters() if parameter.requires_grad]

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from hashret.errors import DataError, InputError
 from hashret.evaluation import PRESETS, Scores, evaluate, parse_metrics
 from hashret.evaluation.presets import Preset
 from hashret.evaluation.scorefile import ScoreFile, TaskFacts, digest_of
-from hashret.examples import Pair, Task
-from hashret.floors import Encode, cca_codes, random_codes, untrained
+from hashret.examples import Example, Pair, Task
+from hashret.floors import cca_codes, no_cca, random_codes, untrained_retriever
+from hashret.pipeline.demands import check_demands
 from hashret.pipeline.train import Say, device_named, freeze, load_data, read_recipe
 from hashret.recipe import Recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
 
-__all__ = ["Results", "evaluate_run"]
+__all__ = ["By", "Results", "evaluate_run"]
+
+By = Literal["codes", "embedding"]
+Represent = Callable[[Sequence[Example]], Any]
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class Results:
     Attributes:
         dataset: Name and protocol.
         notes: What a reader must know of the split.
-        bits: Width of the codes.
+        bits: Width of the run's codes.
         scores: Row ("CRCGS", "random codes", ...) -> task -> Scores; the run first.
         sizes: Task -> (queries, gallery items).
+        dimension: Width of the embeddings where these were ranked, by cosine; None where the codes were.
     """
 
     dataset: str
@@ -38,16 +43,23 @@ class Results:
     bits: int
     scores: Mapping[str, Mapping[str, Scores]]
     sizes: Mapping[str, tuple[int, int]]
+    dimension: int | None = None
+
+    @property
+    def ranked(self) -> str:
+        """What was ranked: "64 bits" or "embeddings of 512 dimensions, cosine"."""
+        return f"{self.bits} bits" if self.dimension is None else f"embeddings of {self.dimension} dimensions, cosine"
 
     def to_dict(self, intervals: bool = False) -> dict[str, Any]:
         """Everything but the per-query values, for JSON; with ``intervals`` also the 95 % interval of every metric."""
         rows = {
             row: {task: score.to_dict(intervals) for task, score in tasks.items()} for row, tasks in self.scores.items()
         }
+        width = {"bits": self.bits} if self.dimension is None else {"dimension": self.dimension, "similarity": "cosine"}
         return {
             "dataset": self.dataset,
             "notes": list(self.notes),
-            "bits": self.bits,
+            **width,
             "database": "encoded",
             "sizes": {task: {"queries": q, "gallery": n} for task, (q, n) in self.sizes.items()},
             "scores": rows,
@@ -62,9 +74,13 @@ def evaluate_run(
     ties: str | None = None,
     unanswered: str = "omit",
     preset: str | None = None,
+    by: By = "codes",
     say: Say = lambda line: None,
 ) -> Results:
-    """Measure a run and its floors on the test split of its dataset; write results.json and per_query.safetensors.
+    """Measure a run and its floors on the test split of its dataset, and write what was found into the run.
+
+    Of codes into results.json and per_query.safetensors, of embeddings into results-embedding.json and
+    per_query-embedding.safetensors.
 
     Args:
         folder: The run.
@@ -73,13 +89,18 @@ def evaluate_run(
         ties: Tie policy; None for what the recipe says.
         unanswered: What becomes of queries without a right answer: "omit" or "zero".
         preset: A key of PRESETS, which says all of these instead.
+        by: What is ranked: "codes" by Hamming distance, or "embedding", the features the codes were made of, by cosine.
+            Random codes and CCA are floors of codes alone.
         say: Told in a line what happens; the notes of the dataset are in the results.
 
     Raises:
         FileError: No run, or no trained model in it.
-        DataError: The dataset has no test split.
-        InputError: Unknown metrics, ties, unanswered or preset, or a preset that means another metric for each task.
+        DataError: The dataset has no test split, or one the method cannot be asked of.
+        InputError: Unknown metrics, ties, unanswered, preset or ``by``; a preset that means another metric for each
+            task; a metric of Hamming radii by "embedding".
     """
+    if by not in get_args(By):
+        raise InputError("by", expected='"codes" or "embedding"', got=repr(by), remedy="Choose one of these.")
     run = Run.open(folder)
     content, root = run.recipe()
     recipe = read_recipe(content)
@@ -93,23 +114,36 @@ def evaluate_run(
             got="none",
             remedy="Set data.test to a split that is there.",
         )
+    check_demands(recipe.method.name, dataset)
     if preset is not None:
         wanted = _preset(preset, dataset.test)
         metrics, ties, unanswered = wanted.metrics, wanted.ties, wanted.unanswered
     asked = recipe.evaluation.metrics if metrics is None else tuple(metrics)
-    parse_metrics(asked)  # before anything is encoded
+    _check_metrics(asked, by)
     policy = recipe.evaluation.ties if ties is None else ties
     facts = {task.name: _facts(task) for task in dataset.test}
     dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
-    scores = {
-        row: _score(encode, dataset.test, asked, policy, unanswered)
-        for row, encode in _rows(recipe, retriever, dataset.train, say).items()
-    }
+    if by == "codes":
+        rows = _codes(recipe, retriever, dataset.train, dataset.test, say)
+    else:
+        rows = _embeddings(recipe, retriever)
+    scores = {row: _score(represent, dataset.test, asked, policy, unanswered) for row, represent in rows.items()}
     sizes = {task.name: (len(task.queries), len(task.gallery)) for task in dataset.test}
-    results = Results(dataset.name, dataset.notes, retriever.bits, scores, sizes)
-    ScoreFile(dataset.name, facts, scores).save(run.per_query)
-    run.write_json(run.results, results.to_dict())
+    dimension = retriever.method.dimension if by == "embedding" else None
+    results = Results(dataset.name, dataset.notes, retriever.bits, scores, sizes, dimension)
+    ScoreFile(dataset.name, facts, scores).save(run.per_query if by == "codes" else run.embedding_per_query)
+    run.write_json(run.results if by == "codes" else run.embedding_results, results.to_dict())
     return results
+
+
+def _check_metrics(names: Sequence[str], by: By) -> None:
+    """Refuse metrics that do not exist or cannot be measured, before anything is encoded."""
+    near = [str(metric) for metric in parse_metrics(names) if metric.family.reads == "radius"]
+    if near and by == "embedding":
+        raise InputError(
+            "metrics", expected="metrics of ranks: embeddings have no Hamming radius", got=", ".join(near),
+            remedy="Name others (--metrics; metrics= in Python), or measure the codes.",
+        )  # fmt: skip
 
 
 def _preset(name: str, tasks: Sequence[Task]) -> Preset:
@@ -130,31 +164,44 @@ def _facts(task: Task) -> TaskFacts:
     """What another run must share with this one to be compared with it."""
     names = tuple(example.key for example in task.queries)
     gallery = [example.key for example in task.gallery]
-    allowed = [] if task.candidates is None else [str(ids) for ids in task.candidates.tolist()]
+    barred = (task.candidates, task.excluded)
+    allowed = [str(ids) for part in barred if part is not None for ids in part.tolist()]
     return TaskFacts(names, task.relevance.totals(), len(gallery), digest_of([*gallery, *allowed]))
 
 
-def _rows(recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], say: Say) -> dict[str, Encode]:
-    """What is measured: the run first, then its floors; CCA only where it has enough directions, which is said."""
+def _codes(
+    recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], tasks: Sequence[Task], say: Say
+) -> dict[str, Represent]:
+    """What is measured of codes: the run first, then its floors; CCA only where it has two sides, which is said."""
     seed, frozen = recipe.evaluation.seed, recipe.frozen["image"] or recipe.image.name == "vector"
-    rows: dict[str, Encode] = {type(retriever.method).__name__: retriever.encode}
+    rows: dict[str, Represent] = {type(retriever.method).__name__: retriever.encode}
     name = "sign(CCA)" if frozen else "sign(CCA) of 16 x 16 thumbnails"
-    try:
-        rows[name] = cca_codes(retriever, pairs, retriever.bits, seed, frozen=frozen)
-    except InputError as error:
-        say(f"{name} left out: {error}")
-    rows["untrained network"] = untrained(retriever, seed)
+    reason = no_cca(pairs, tasks)
+    if not reason:
+        try:
+            rows[name] = cca_codes(retriever, pairs, retriever.bits, seed, frozen=frozen)
+        except InputError as error:  # not enough directions for so many bits
+            reason = str(error)
+    if reason:
+        say(f"{name} left out: {reason}")
+    rows["untrained network"] = untrained_retriever(retriever, seed).encode
     rows["random codes"] = random_codes(retriever.bits, seed)
     return rows
 
 
+def _embeddings(recipe: Recipe, retriever: Retriever) -> dict[str, Represent]:
+    """What is measured of embeddings: the run, and the untrained network."""
+    fresh = untrained_retriever(retriever, recipe.evaluation.seed)
+    return {type(retriever.method).__name__: retriever.embed, "untrained network": fresh.embed}
+
+
 def _score(
-    encode: Encode, tasks: Sequence[Task], metrics: Sequence[str], ties: str, unanswered: str
+    represent: Represent, tasks: Sequence[Task], metrics: Sequence[str], ties: str, unanswered: str
 ) -> dict[str, Scores]:
     return {
         task.name: evaluate(
-            (encode(task.queries), encode(task.gallery)), task.relevance, metrics=metrics, ties=ties,
-            unanswered=unanswered, candidates=task.candidates,
+            (represent(task.queries), represent(task.gallery)), task.relevance, metrics=metrics, ties=ties,
+            unanswered=unanswered, candidates=task.allowed(),
         )
         for task in tasks
     }  # fmt: skip

@@ -30,6 +30,7 @@ from hashret.models import (
     build_text_encoder,
     fit_vocabulary,
 )
+from hashret.pipeline.demands import check_demands, check_validation
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
@@ -46,7 +47,7 @@ def grammar() -> Grammar:
     """What can stand in a recipe, read off the tables."""
     return Grammar(
         entries={
-            "data": DATASETS,
+            "data": {name: dataset.load for name, dataset in DATASETS.items()},
             "image": IMAGE_ENCODERS,
             "text": TEXT_ENCODERS,
             "method": {name: method.options for name, method in METHODS.items()},
@@ -84,16 +85,18 @@ def train(
         The trained retriever, which is also saved in the run.
 
     Raises:
-        DataError: The dataset cannot be used.
+        DataError: The dataset cannot be used, or not by this method.
         TrainingError: A run that cannot begin, go on or converge.
     """
     root = None if data is None else os.fspath(data)
     dataset, rejected = load_data(recipe, root, say)
+    check_demands(recipe.method.name, dataset)
+    check_validation(METHODS[recipe.method.name], recipe.stages, dataset)
+    torch.manual_seed(random_state(recipe.training.seed))
+    method, processor = build(recipe, dataset)  # what cannot be built leaves no folder behind
     run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
     run.write_rejected([asdict(item) for item in rejected])
     device = device_named(recipe.training.device)
-    torch.manual_seed(random_state(recipe.training.seed))
-    method, processor = build(recipe, dataset)
     dataset = freeze(recipe, dataset, method, processor, device, say)
     table = PairTable(dataset.train, processor)
     say(f"{table.items} training items in {len(dataset.train)} pairs; run folder {run.folder}")
@@ -120,8 +123,12 @@ def train(
 
 
 def load_data(recipe: Recipe, root: str | None, say: Say) -> tuple[RetrievalDataset, list[Rejected]]:
-    """Load the recipe's dataset and leave out what cannot be used, counted and listed."""
-    load = DATASETS[recipe.data.name]
+    """Load the recipe's dataset and leave out what cannot be used, counted and listed.
+
+    Raises:
+        DataError: A larger share than ``training.max_rejected`` cannot be used, or too little is left.
+    """
+    load = DATASETS[recipe.data.name].load
     if root is None and inspect.signature(load).parameters["root"].default is inspect.Parameter.empty:
         raise DataError(
             f"dataset {recipe.data.name}",
@@ -130,7 +137,7 @@ def load_data(recipe: Recipe, root: str | None, say: Say) -> tuple[RetrievalData
             remedy="Add --data ROOT (data= in Python).",
         )
     dataset = load(root, **recipe.data.options)
-    dataset, rejected = quarantine(dataset)
+    dataset, rejected = quarantine(dataset, most=recipe.training.max_rejected)
     for note in dataset.notes:
         say(note)
     if rejected:
@@ -141,21 +148,31 @@ def load_data(recipe: Recipe, root: str | None, say: Say) -> tuple[RetrievalData
     unlabelled = sum(pair.labels is not None and not pair.labels.any() for pair in dataset.train)
     if unlabelled:
         say(f"{unlabelled} training pairs have no label: they are similar to themselves alone and have no support set")
+    partly = sum(pair.labels is None for pair in dataset.train)
+    if 0 < partly < len(dataset.train):
+        say(f"{partly} of {len(dataset.train)} training pairs have no row of labels: no label is used")
     return dataset, rejected
 
 
 def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]:
     """Encoders, vocabulary and method for a dataset, with fresh weights from torch's current random state.
 
+    The vocabulary is of all training texts, on whichever side they stand, for encoders and methods that read words.
     Where a frozen checkpoint reads the texts, its vectors stand for them also where texts are generated; there is then
     no bag of words and no vocabulary.
+
+    Raises:
+        DataError: No sentences, and the text encoder is not ``vector``.
     """
-    texts = [pair.target.text for pair in dataset.train if isinstance(pair.target.text, str)]
+    kind = METHODS[recipe.method.name]
+    sides = [side.text for pair in dataset.train for side in (pair.query, pair.target)]
+    texts = [text for text in sides if isinstance(text, str)]
     vocabulary = None
     precomputed = recipe.frozen["text"] and recipe.text.name == "transformers"
     if texts and not precomputed:
         vocabulary = fit_vocabulary(recipe.text.name, recipe.text.options, texts)
-        vocabulary = vocabulary or Vocabulary.fit(texts, GENERATED_WORDS)
+        if vocabulary is None and kind.generates_texts:
+            vocabulary = Vocabulary.fit(texts, GENERATED_WORDS)
     elif not texts and recipe.text.name != "vector":
         raise DataError(
             f"dataset {dataset.name}",
@@ -168,7 +185,6 @@ def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]
     for encoder, frozen in ((image, recipe.frozen["image"]), (text, recipe.frozen["text"])):
         if frozen:
             encoder.requires_grad_(False)
-    kind = METHODS[recipe.method.name]
     method = kind(
         image,
         text,
@@ -196,6 +212,7 @@ def _with_features(
     dataset: RetrievalDataset, encoder: Encoder, processor: Processor, side: Side, device: str, say: Say
 ) -> RetrievalDataset:
     """The dataset with one side of every example turned into features."""
+    dataset = _held(dataset)
     everything = [example for pair in dataset.train for example in (pair.query, pair.target)]
     for task in (*dataset.validation, *dataset.test):
         everything += [*task.queries, *task.gallery]
@@ -220,19 +237,22 @@ def _with_features(
     )
 
 
+def _held(dataset: RetrievalDataset) -> RetrievalDataset:
+    """The same with its examples in lists: one that is made anew at each access cannot be told by its identity."""
+
+    def hold(tasks: Sequence[Task]) -> list[Task]:
+        return [replace(task, queries=list(task.queries), gallery=list(task.gallery)) for task in tasks]
+
+    return replace(dataset, train=list(dataset.train), validation=hold(dataset.validation), test=hold(dataset.test))
+
+
 def validation_score(retriever: Retriever, tasks: Sequence[Task], stage: Stage, metric: str) -> float:
-    """Mean of a metric over validation tasks, by the embeddings or by the codes, whichever the stage learns."""
+    """Mean of a metric over validation tasks, at least one, by embeddings or codes, whichever the stage learns."""
     scores = []
     for task in tasks:
         run: Callable[[Sequence[Example]], Any] = retriever.embed if stage.measure == "embedding" else retriever.encode
-        scores.append(evaluate((run(task.queries), run(task.gallery)), task.relevance, metrics=[metric])[metric])
-    if not scores:
-        raise DataError(
-            "dataset",
-            expected="a validation split to choose epochs on",
-            got="none",
-            remedy="Hold out a part of the training items.",
-        )
+        sides = (run(task.queries), run(task.gallery))
+        scores.append(evaluate(sides, task.relevance, metrics=[metric], candidates=task.allowed())[metric])
     return float(np.mean(scores))
 
 

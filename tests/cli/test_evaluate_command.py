@@ -107,6 +107,30 @@ def test_the_run_folder_keeps_every_query(runs):
     assert "per_query.safetensors" in (runs["first"] / "README.txt").read_text("utf-8")
 
 
+def test_embeddings_are_measured_too(runs):
+    run = runs["second"]
+    codes = (run / "results.json").read_bytes()
+    told = json.loads(call("evaluate", run, "--by", "embedding", "--json").stdout)
+    assert told == json.loads((run / "results-embedding.json").read_text("utf-8"))
+    assert (run / "results.json").read_bytes() == codes
+    assert list(told["scores"]) == ["CRCGS", "untrained network"]
+    value = told["scores"]["CRCGS"]["i2t"]["means"]["map"]
+    for form in ("table", "markdown", "latex"):
+        text = call("evaluate", run, "--by", "embedding", "--format", form).stdout
+        assert "map, embeddings of 12 dimensions, cosine, ties: expected, database: encoded" in text
+        assert f"{value:.4f}" in text
+        assert "bits" not in text
+    text = call("evaluate", run, "--by", "embedding", "--format", "csv").stdout
+    records = list(csv.DictReader(io.StringIO(text)))
+    assert {(record["bits"], record["dimension"]) for record in records} == {("", "12")}
+    text = call("evaluate", run, "--format", "csv").stdout
+    assert {(r["bits"], r["dimension"]) for r in csv.DictReader(io.StringIO(text))} == {("10", "")}
+    assert "embeddings have no Hamming radius" in refused(
+        "evaluate", run, "--by", "embedding", "--metrics", "radius-precision@2"
+    )
+    assert call("evaluate", run, "--by", "floats").exit_code == 2
+
+
 def test_rankings_by_anyone(files):
     asked = ("--run-file", files / "a.run", "--run-file", files / "b.run", "--qrels", files / "qrels")
     told = json.loads(call("evaluate", *asked, "--metrics", "map,hit@1,mean-rank", "--json", "--intervals").stdout)
@@ -146,6 +170,7 @@ def test_what_cannot_be_measured_is_said(files, runs):
         (), ("--run-file", files / "a.run"), (runs["first"], *asked), (runs["first"], "--format", "html"),
         (runs["first"], "--run-file", files / "a.run", *asked),
         ("--run-file", files / "a.run", *asked, "--data", files),
+        ("--run-file", files / "a.run", *asked, "--by", "embedding"),
     ):  # fmt: skip
         assert call("evaluate", *wrong).exit_code == 2
 

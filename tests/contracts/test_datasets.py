@@ -1,7 +1,7 @@
 """What every entry of DATASETS promises, shown on a small one of its own layout.
 
-An entry is a ``load`` whose options a recipe can check, whose splits share no image, which loads the same twice, and
-which says what to do when it is pointed at the wrong place. An entry without a maker below fails.
+An entry has a card, and a ``load`` whose options a recipe can check, whose splits share no image, which loads the same
+twice, and which says what to do when it is pointed at the wrong place. One without a tree in ``tests/trees`` fails.
 """
 
 import inspect
@@ -15,65 +15,36 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import TypeAdapter
+from trees import LAYOUTS
 
-from hashret.data import DATASETS
+from hashret.data import DATASETS, check
 from hashret.data.quarantine import quarantine
 from hashret.errors import DataError, FileError
+from hashret.evaluation import parse_metrics
 from hashret.examples import Example, RetrievalDataset, Task
 from hashret.relevance import SharedLabels
 
 
-def make_flickr(root: Path) -> dict[str, Any]:
-    (root / "images").mkdir()
-    images = []
-    for number, split in enumerate(["train"] * 8 + ["val"] * 4 + ["test"] * 4):
-        save_photo(root / "images" / f"{number}.jpg", number)
-        sentences = [{"raw": f"caption {i} of {number}"} for i in range(5)]
-        labels = ["cat", "dog"][number % 2 :]
-        images.append({"filename": f"{number}.jpg", "split": split, "sentences": sentences, "labels": labels})
-    (root / "dataset_flickr8k.json").write_text(json.dumps({"images": images, "classes": ["cat", "dog"]}))
-    return {}
-
-
-def make_folder(root: Path) -> dict[str, Any]:
-    rows = []
-    for number in range(16):
-        save_photo(root / f"{number}.png", number)
-        rows.append({"file_name": f"{number}.png", "texts": [f"{number} a", f"{number} b"], "labels": [number % 2]})
-    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"validation": 0.25, "test": 0.25}
-
-
-def make_shapes(root: Path) -> dict[str, Any]:
-    return {"train": 12, "validation": 12, "test": 8, "database": 26}
-
-
-def save_photo(path: Path, number: int) -> None:
-    Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
-
-
-MAKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "flickr": make_flickr,
-    "folder": make_folder,
-    "shapes": make_shapes,
-}
-
-
 def protocols(name: str) -> list[str | None]:
-    hint = typing.get_type_hints(DATASETS[name]).get("protocol")
+    hint = typing.get_type_hints(DATASETS[name].load).get("protocol")
     return list(typing.get_args(hint)) if hint else [None]
 
 
-ROOTS = {name: inspect.signature(load).parameters["root"] for name, load in DATASETS.items()}
+ROOTS = {name: inspect.signature(dataset.load).parameters["root"] for name, dataset in DATASETS.items()}
 READERS = [name for name, root in ROOTS.items() if root.default is inspect.Parameter.empty]
-CASES = [(name, protocol) for name in DATASETS for protocol in protocols(name)]
+CASES = [
+    (name, layout, protocol)
+    for name, layouts in LAYOUTS.items()
+    for layout, form in layouts.items()
+    for protocol in (form.protocols or protocols(name))
+]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(filter(None, case)))
 def load(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], RetrievalDataset]:
-    name, protocol = request.param
-    options = MAKERS[name](tmp_path) | ({} if protocol is None else {"protocol": protocol})
-    return lambda: DATASETS[name](tmp_path, **options)
+    name, layout, protocol = request.param
+    options = LAYOUTS[name][layout].make(tmp_path) | ({} if protocol is None else {"protocol": protocol})
+    return lambda: DATASETS[name].load(tmp_path, **options)
 
 
 def tasks_of(data: RetrievalDataset) -> list[Task]:
@@ -96,22 +67,33 @@ def image_of(example: Example) -> Any:
     return identity(example)[0]
 
 
-def test_every_dataset_has_a_maker() -> None:
-    assert set(MAKERS) == set(DATASETS)
+def test_every_dataset_has_a_card_that_says_what_a_reader_must_know() -> None:
+    for name, dataset in DATASETS.items():
+        card = dataset.CARD
+        assert card.name == name
+        assert all((card.title, card.what, card.licence, card.source, card.tree))
+        offered = protocols(name)
+        if offered != [None]:
+            assert {protocol.name for protocol in card.protocols} == set(offered) - {"auto"}, name
+        for protocol in card.protocols:
+            assert protocol.what
+            assert protocol.source
+            parse_metrics(protocol.metrics)
+            assert all(size >= 0 for size in protocol.sizes.values())
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_options_can_be_checked_by_a_recipe(name: str) -> None:
-    hints = typing.get_type_hints(DATASETS[name])
+    hints = typing.get_type_hints(DATASETS[name].load)
     assert hints.pop("return") is RetrievalDataset
-    root, *options = inspect.signature(DATASETS[name]).parameters.values()
+    root, *options = inspect.signature(DATASETS[name].load).parameters.values()
     assert root.name == "root"
     assert root.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     for option in options:
         assert option.kind is inspect.Parameter.KEYWORD_ONLY, option
         assert option.default is not inspect.Parameter.empty, option
         assert TypeAdapter(hints[option.name]).validate_python(option.default) == option.default
-        assert f"{option.name}:" in (DATASETS[name].__doc__ or ""), f"{option.name} is not in the docstring"
+        assert f"{option.name}:" in (DATASETS[name].load.__doc__ or ""), f"{option.name} is not in the docstring"
 
 
 def test_splits_share_no_query(load: Callable[[], RetrievalDataset]) -> None:
@@ -177,6 +159,7 @@ def test_loading_again_gives_the_same(load: Callable[[], RetrievalDataset]) -> N
         rows = np.arange(len(before.queries))
         np.testing.assert_array_equal(before.relevance.matrix(rows), after.relevance.matrix(rows))
         np.testing.assert_array_equal(before.candidates, after.candidates)
+        np.testing.assert_array_equal(before.excluded, after.excluded)
 
 
 def test_nothing_of_it_is_quarantined(load: Callable[[], RetrievalDataset]) -> None:
@@ -192,7 +175,27 @@ def test_a_wrong_root_says_what_to_do(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     for root in (tmp_path / "missing", tmp_path / "empty", tmp_path / "file"):
         with pytest.raises((FileError, DataError)) as caught:
-            DATASETS[name](root)
+            DATASETS[name].load(root)
         assert str(root) in str(caught.value)
         assert caught.value.remedy
         assert caught.value.expected
+
+
+FORMS = [(name, layout) for name, layouts in LAYOUTS.items() for layout in layouts]
+
+
+@pytest.mark.parametrize(("name", "layout"), FORMS, ids=["-".join(form) for form in FORMS])
+def test_a_whole_tree_has_no_problem_but_its_size(name: str, layout: str, tmp_path: Path) -> None:
+    LAYOUTS[name][layout].make(tmp_path)
+    checked = check(name, tmp_path)
+    assert [line for line in checked.problems() if not line.startswith("count: ")] == []
+    assert checked.decoded == len(checked.survey.images)
+    assert checked.survey.images or name == "shapes"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_an_empty_folder_lacks_files(name: str, tmp_path: Path) -> None:
+    checked = check(name, tmp_path)
+    assert not checked.good
+    assert checked.survey.missing
+    assert json.loads(json.dumps(checked.to_dict()))["missing"]

@@ -88,6 +88,35 @@ def support_oracle(a: Any, b: Any, labels: Any, *, temperature: float, include_s
     return -math.log(max(sum(means) / 2, 1e-6))
 
 
+def same(generator: torch.Generator) -> Tensor:
+    """Zeros and ones, symmetric; a pair with none of its kind, and two of one kind."""
+    drawn = (torch.rand(BATCH, BATCH, generator=generator) < 0.3).double()
+    made = torch.maximum(drawn, drawn.T)
+    made[0] = made[:, 0] = 0
+    made[1, 2] = made[2, 1] = 1
+    return made
+
+
+def info_nce_oracle(queries: Any, targets: Any, same: Any, *, scale: float) -> float:
+    total = 0.0
+    for x, y in ((queries, targets), (targets, queries)):
+        for i in range(BATCH):
+            right = math.exp(scale * cosine(x[i], y[i]))
+            others = [math.exp(scale * cosine(x[i], y[j])) for j in range(BATCH) if j != i and not same[i][j]]
+            total -= math.log(right / (right + sum(others)))
+    return total / (2 * BATCH)
+
+
+def supervised_oracle(queries: Any, targets: Any, positive: Any, *, scale: float) -> float:
+    total = 0.0
+    for x, y in ((queries, targets), (targets, queries)):
+        for i in range(BATCH):
+            odds = [math.exp(scale * cosine(x[i], y[j])) for j in range(BATCH)]
+            right = [j for j in range(BATCH) if j == i or positive[i][j]]
+            total -= sum(math.log(odds[j] / sum(odds)) for j in right) / len(right)
+    return total / (2 * BATCH)
+
+
 def reconstruction_oracle(generated: Any, target: Any, *, kind: str) -> float:
     cells = [(g, t) for row, wanted in zip(generated, target, strict=True) for g, t in zip(row, wanted, strict=True)]
     if kind == "mse":
@@ -115,12 +144,22 @@ CASES = {
         ),
         ({"real": True}, {"real": False}),
     ),
+    "balance": Case(
+        lambda g: {"relaxed": torch.tanh(features(g))},
+        lambda relaxed: sum((sum(bit) / BATCH) ** 2 for bit in zip(*relaxed, strict=True)) / WIDTH,
+    ),
     "distillation": Case(
         lambda g: {"student": features(g), "teacher": features(g)},
         lambda student, teacher: (
             sum((s - t) ** 2 for x, y in zip(student, teacher, strict=True) for s, t in zip(x, y, strict=True))
             / (BATCH * WIDTH)
         ),
+    ),
+    "info_nce": Case(
+        lambda g: {"queries": features(g), "targets": features(g), "same": same(g)},
+        info_nce_oracle,
+        ({"scale": 1 / 0.07}, {"scale": 0.5}),
+        square=("same",),
     ),
     "invariance": Case(
         lambda g: {"x": features(g), "y": features(g)},
@@ -147,6 +186,12 @@ CASES = {
         ({"kind": "l1"}, {"kind": "balanced_l1"}, {"kind": "mse"}),
     ),
     "structure": Case(lambda g: {"features": features(g), "relaxed": torch.tanh(features(g))}, structure_oracle),
+    "supervised_contrast": Case(
+        lambda g: {"queries": features(g), "targets": features(g), "positive": similarity(labels(g)).double()},
+        supervised_oracle,
+        ({"scale": 10.0}, {"scale": 0.5}),
+        square=("positive",),
+    ),
     "support_set": Case(
         lambda g: {"a": features(g).abs(), "b": features(g).abs(), "labels": labels(g)},
         support_oracle,

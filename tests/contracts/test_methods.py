@@ -13,7 +13,10 @@ from hashret.models import Inputs, VectorEncoder
 from hashret.training.pairs import PairTable
 
 BATCH, CLASSES, PIXELS, WORDS, BITS = 6, 4, 10, 12, 20
-SMALL = {"crcgs": {"width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 10}}
+SMALL = {
+    "contrastive": {"width": 16, "dimension": 12, "hash_width": 10},
+    "crcgs": {"width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 10},
+}
 
 
 def build(name: str, seed: int = 0) -> Method:

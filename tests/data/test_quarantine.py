@@ -211,6 +211,42 @@ def test_too_little_left_names_the_commonest_reason(tmp_path, photos):
             quarantine(RetrievalDataset("lost", pairs(good), (), tasks, ("a", "b")))
 
 
+def test_a_share_above_what_is_allowed_stops(photos):
+    """Four of twelve images are bad; their captions, five times as many, do not water that down."""
+    items = made_of(photos)
+    data = RetrievalDataset("lossy", pairs(items), caption_tasks(items[:3]), caption_tasks(items), ("a", "b"))
+    assert len(quarantine(data, most=4 / 12)[0].train) == 16
+    with pytest.raises(DataError) as caught:
+        quarantine(data, most=0.33)
+    message = str(caught.value)
+    assert "dataset lossy: expected at most 33.00% of its images to be unusable, got 4 of 12 (33.33%)" in message
+    assert "Commonest reason: no such file (1 times, first '3.jpg')" in message
+    assert "raise training.max_rejected" in message
+
+
+def test_texts_are_counted_by_themselves_and_one_by_one(photos):
+    """Six of sixteen captions are blank, all alike: they count as six, wherever else they stand."""
+    good = [path for number, path in enumerate(photos) if number not in BAD]
+    blank = {(number, 1) for number in range(6)}
+    items = made_of(good, empty=blank)
+    data = RetrievalDataset("mute", pairs(items), caption_tasks(items), caption_tasks(items), ("a", "b"))
+    assert len(quarantine(data, most=6 / 16)[0].train) == 10
+    with pytest.raises(DataError, match=r"37.40% of its texts to be unusable, got 6 of 16 \(37.50%\)") as caught:
+        quarantine(data, most=0.374)
+    assert "an empty text (6 times, first '0.jpg#1')" in str(caught.value)
+    clean = RetrievalDataset("clean", pairs(made_of(good)), (), caption_tasks(made_of(good)), ("a", "b"))
+    assert quarantine(clean, most=0.0) == (clean, [])
+
+
+def test_queries_that_lost_their_answers_are_not_counted(photos):
+    """One image of nine is bad; the two captions it answered go with it, but nothing is wrong with them."""
+    items = made_of([photos[number] for number in (0, 1, 2, 3, 4, 6, 7, 9, 11)])
+    data = RetrievalDataset("lossy", pairs(items[:3]), (), caption_tasks(items), ("a", "b"))
+    rest, rejected = quarantine(data, most=1 / 9)
+    assert sum(item.reason == "all its right answers were rejected" for item in rejected) == 2
+    assert len(rest.test[1].queries) == 16
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs Flickr8k beside the checkout, ../shared/data/flickr8k")
 def test_flickr8k_is_clean():
     data = flickr.load(REAL, validation=500, test="val")
