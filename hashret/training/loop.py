@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -251,6 +252,7 @@ class _StageRun:
         path = self.how.folder / "log.jsonl"
         with path.open("ab") as file:
             file.truncate(self.progress.log_bytes)
+            file.seek(0, os.SEEK_END)  # else tell() counts on from the end it had before
             file.write(json.dumps(row).encode() + b"\n")
             self.progress.log_bytes = file.tell()
 

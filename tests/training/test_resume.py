@@ -15,6 +15,7 @@ from hashret.arrayfile import read_arrays
 from hashret.errors import FormatError, TrainingError
 from hashret.methods import METHODS
 from hashret.pipeline import read_recipe, train
+from hashret.training import loop
 
 RECIPE = {
     "data": {"name": "shapes", "train": 40, "validation": 12, "test": 8, "database": 26},
@@ -92,6 +93,25 @@ def test_killed_in_every_stage_and_resumed_gives_equal_weights(recipe, tmp_path)
     assert (whole / "model" / "model.safetensors").read_bytes() == (killed / "model" / "model.safetensors").read_bytes()
     assert rows(whole) == rows(killed)
     assert len(rows(whole)) == 15, "every epoch once"
+
+
+def test_a_run_that_ends_between_log_and_checkpoint_logs_every_epoch_once(tmp_path, monkeypatch):
+    save = loop.save_checkpoint
+
+    def fails(path, model, optimizers, progress):
+        if (progress.stage, progress.epoch, progress.step) == (0, 2, 0):  # the epoch is in the log already
+            raise OSError("killed here")
+        save(path, model, optimizers, progress)
+
+    recipe = read_recipe(RECIPE)
+    monkeypatch.setattr(loop, "save_checkpoint", fails)
+    with pytest.raises(OSError, match="killed here"):
+        train(recipe, tmp_path / "broken", quiet=True)
+    assert len(rows(tmp_path / "broken")) == 2
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    train(recipe, tmp_path / "broken", quiet=True, resume=True)
+    train(recipe, tmp_path / "whole", quiet=True)
+    assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
