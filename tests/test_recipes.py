@@ -2,43 +2,48 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from trees import LAYOUTS
 
+from hashret.data import DATASETS
+from hashret.examples import RetrievalDataset
 from hashret.methods import METHODS
 from hashret.pipeline import evaluate_run, read_recipe, train
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted([*ROOT.joinpath("configs").rglob("*.yaml"), *ROOT.joinpath("hashret").rglob("*.yaml")])
-CLASSES = ["cat", "dog", "snow"]
+SMALL = {"architecture": "shufflenet_v2_x0_5", "weights": "null", "size": "64"}  # of torchvision, with random weights
+CHECKPOINTS = {"image": "mobilenet", "text": "bert"}
 
 
-def make_flickr(root: Path) -> dict[str, Any]:
-    """Eight training and four validation photos with five captions and labels each."""
-    (root / "images").mkdir()
-    chance, images = np.random.default_rng(0), []
-    for number in range(12):
-        picture = chance.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(root / "images" / f"{number}.jpg")
-        names = [CLASSES[number % 3], CLASSES[(number + 1) % 3]][: 1 + number % 2]
-        sentences = [{"raw": f"a {names[0]} seen {way}"} for way in ("today", "again", "near", "far", "here")]
-        split = "train" if number < 8 else "val"
-        images.append({"filename": f"{number}.jpg", "split": split, "sentences": sentences, "labels": names})
-    content = {"images": images, "classes": CLASSES}
-    (root / "dataset_flickr8k.json").write_text(json.dumps(content), encoding="utf-8")
-    return {"validation": 3}
+def make_tree(raw: dict[str, Any], root: Path) -> dict[str, Any]:
+    """A tree of the recipe's dataset that serves its protocol, and the options that it needs."""
+    root.mkdir()
+    name, protocol = raw["data"]["name"], raw["data"].get("protocol")
+    served = (form for form in LAYOUTS[name].values() if not form.protocols or protocol in (None, *form.protocols))
+    held = {"validation": 2} if isinstance(raw["data"].get("validation"), int) else {}
+    return raw["data"] | held | next(served).make(root)
 
 
-def make_shapes(root: Path) -> dict[str, Any]:
-    return {"train": 8, "validation": 6, "test": 8, "database": 26}
-
-
-TREES: dict[str, Callable[[Path], dict[str, Any]]] = {"flickr": make_flickr, "shapes": make_shapes}
+def fitted(raw: dict[str, Any], data: RetrievalDataset, checkpoints: Callable[[str], Path]) -> list[str]:
+    """What makes the recipe's encoders fit the tree, small enough to be quick and without a download."""
+    sets = []
+    for side in ("image", "text"):
+        encoder = raw[side]["name"]
+        if encoder == "transformers":
+            sets.append(f"{side}.checkpoint={checkpoints(CHECKPOINTS[side])}")
+        elif encoder == "torchvision":
+            sets += [f"{side}.{key}={value}" for key, value in SMALL.items()]
+        elif encoder == "vector":
+            pair = data.train[0]
+            vectors = [getattr(example, side) for example in (pair.query, pair.target)]
+            sets += [f"{side}.dimension={len(vector)}" for vector in vectors if vector is not None]
+    return sets
 
 
 def test_there_are_recipes():
@@ -50,17 +55,19 @@ def test_recipe_trains_two_steps(path, tmp_path, checkpoints, monkeypatch):
     monkeypatch.setenv("HASHRET_CACHE", str(tmp_path / "cache"))
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     root = tmp_path / "data"
-    root.mkdir()
-    sets = [f"data.{key}={value}" for key, value in TREES[raw["data"]["name"]](root).items()]
-    if raw["image"]["name"] == "transformers":
-        sets.append(f"image.checkpoint={checkpoints('mobilenet')}")
-    sets += [f"stages.{stage.name}.epochs=2" for stage in METHODS[raw["method"]["name"]].stages]
+    options = make_tree(raw, root)
+    data = DATASETS[options.pop("name")].load(root, **options)
+    sets = [f"data.{key}={value}" for key, value in options.items()] + fitted(raw, data, checkpoints)
+    kind = METHODS[raw["method"]["name"]]
+    sets += [f"stages.{stage.name}.epochs=2" for stage in kind.stages]
+    wide = {"width", "dimension", "generative_dimension"} & {field.name for field in fields(kind.options)}
+    sets += [f"method.{width}=64" for width in sorted(wide - set(raw["method"]))]  # a method's own widths are slow
     recipe = read_recipe(path, sets)
     out = tmp_path / "run"
     retriever = train(recipe, out, data=root, quiet=True)
     assert retriever.bits == raw["method"]["bits"]
     results = evaluate_run(out)
-    assert set(results.sizes) == {"i2t", "t2i"}
+    assert set(results.sizes) == {task.name for task in data.test}
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["bits"] == retriever.bits
 
 
