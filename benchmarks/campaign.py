@@ -79,12 +79,11 @@ class Entry:
         """How the dataset is split and judged; "" where there is one way only."""
         return str(self.recipe.data.options.get("protocol", ""))
 
-    def commands(self) -> list[str]:
-        """What trains and measures the same at the command line."""
+    def command(self) -> str:
+        """What trains the same at the command line."""
         data = ["--data", self.root] if self.root else []
         sets = [part for override in self.overrides for part in ("--set", override)]
-        trained = ["hashret", "train", os.path.relpath(self.source), *sets, *data, "--out", str(self.folder)]
-        return [shlex.join(trained), shlex.join(["hashret", "evaluate", str(self.folder)])]
+        return shlex.join(["hashret", "train", os.path.relpath(self.source), *sets, *data, "--out", str(self.folder)])
 
 
 @dataclass(frozen=True)
@@ -120,9 +119,14 @@ class Outcome:
         """All of it, for JSON."""
         entry = self.entry
         environment = json.loads((entry.folder / "environment.json").read_text(encoding="utf-8"))
+        measuring = []
+        for by, content in self.content.items():
+            score = next(score for tasks in content["scores"].values() for score in tasks.values())
+            asked = ["--metrics", ",".join(score["means"]), "--unanswered", score["policy"], "--by", by]
+            measuring.append(shlex.join(["hashret", "evaluate", str(entry.folder), *asked]))
         return {
             "method": entry.method, "bits": entry.bits, "seed": entry.seed, "folder": str(entry.folder),
-            "commands": entry.commands(), "training_seconds": self.seconds, "trained_on": environment,
+            "commands": [entry.command(), *measuring], "training_seconds": self.seconds, "trained_on": environment,
             "measured": self.content,
         }  # fmt: skip
 
@@ -209,6 +213,7 @@ def run_all(runs: Sequence[Entry], demand_of: Callable[[Entry], Demand]) -> list
 
     Raises:
         TrainingError: A folder that holds a run of another recipe.
+        InputError: Runs that were measured on different queries or galleries.
     """
     outcomes, said = [], set[str]()
 
@@ -238,7 +243,22 @@ def run_all(runs: Sequence[Entry], demand_of: Callable[[Entry], Demand]) -> list
         told = [f"{word} in {time.monotonic() - begun:.1f} s" for word in told] or ["measured before"]
         say(f"{name}: trained {'before ' if trained else ''}in {seconds:.1f} s, {told[0]}")
         outcomes.append(Outcome(entry, content, seconds))
+    _check_same_data(outcomes)
     return outcomes
+
+
+def _check_same_data(outcomes: Sequence[Outcome]) -> None:
+    """Refuse figures of different splits or sizes: they could not stand in one table."""
+    told = {
+        outcome.entry.method: f"{content['dataset']}, {content['sizes']}"
+        for outcome in outcomes
+        for content in outcome.content.values()
+    }
+    if len(set(told.values())) > 1:
+        raise InputError(
+            "runs", expected="results of the same queries and galleries", got="; ".join(map(": ".join, told.items())),
+            remedy="Give the recipes the same data section, or make a table of each.",
+        )  # fmt: skip
 
 
 def _training_seconds(entry: Entry) -> float:

@@ -7,6 +7,7 @@ exactly these three, each marked with its source and what is doubtful of it. Not
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from hashret.data import dataset_named
 from hashret.pipeline.evaluate import By
 from hashret.report import Cell, Sheet
 
-__all__ = ["Column", "Line", "departure", "field_sheet", "lines_of", "print_sheet", "unusable"]
+__all__ = ["Column", "Line", "departure", "field_sheet", "lines_of", "method_names", "print_sheet", "unusable"]
 
 Column = tuple[str, int]  # a task, and the bits or the K of its figure
 
@@ -37,6 +38,8 @@ def departure(entry: Entry, content: Content) -> str:
     usual = [entry.protocol, reported if isinstance(reported, str) else ""]
     told = [part for part in content["dataset"].rpartition(" (")[2].removesuffix(")").split(", ") if part not in usual]
     told = told if " (" in content["dataset"] else []
+    lost = sum(item["where"].startswith("test/") for item in _rejected(entry))
+    told += [f"{lost:,} items of the test split could not be used"] if lost else []
     default = inspect.signature(dataset.load).parameters.get("test")
     if default is not None and isinstance(reported, str) and reported != default.default:
         told.append(f"reported on {reported}")
@@ -50,8 +53,20 @@ def departure(entry: Entry, content: Content) -> str:
 
 def unusable(entry: Entry) -> list[str]:
     """A line on items of the dataset that could not be read and were left out, of any split; none where all could."""
-    lost = len((entry.folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines())
+    lost = len(_rejected(entry))
     return [f"{lost:,} items of the dataset could not be used and are left out (rejected.jsonl)"] if lost else []
+
+
+def _rejected(entry: Entry) -> list[dict[str, str]]:
+    lines = (entry.folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def method_names(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """What each method of a campaign is called: its class, or its recipe where two recipes are of one class."""
+    classes = {outcome.entry.method: next(iter(outcome.content["codes"]["scores"])) for outcome in outcomes}
+    kinds = list(classes.values())
+    return {method: kind if kinds.count(kind) == 1 else method for method, kind in classes.items()}
 
 
 @dataclass(frozen=True)
@@ -84,15 +99,18 @@ def lines_of(outcomes: Sequence[Outcome], place: Place, scale: float = 1) -> lis
     """
     methods: dict[str, dict[Column, list[float]]] = {}
     floors: dict[str, dict[str, dict[Column, list[float]]]] = {}
+    names = method_names(outcomes)
     for outcome in outcomes:
+        shown = names[outcome.entry.method]
         for by, content in outcome.content.items():
             own = next(iter(content["scores"]))
             for row, task, metric, mean in _means(content):
                 at = place(outcome.entry, by, task, metric)
                 if at is None or (row != own and outcome.entry.seed):
                     continue
-                name, column = f"{row}{at[0]}", at[1]
-                held = methods.setdefault(name, {}) if row == own else floors.setdefault(name, {}).setdefault(own, {})
+                name, column = f"{shown if row == own else row}{at[0]}", at[1]
+                held = methods if row == own else floors.setdefault(name, {})
+                held = held.setdefault(name if row == own else shown, {})
                 held.setdefault(column, []).append(scale * mean)
     lines = [Line(name, values) for name, values in methods.items()]
     for floor, by_method in floors.items():

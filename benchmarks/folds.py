@@ -21,7 +21,7 @@ from hashret.evaluation import evaluate_folds, means_over
 from hashret.examples import Example, Task
 from hashret.floors import random_codes, untrained_retriever
 from hashret.pipeline import load_data
-from hashret.pipeline.evaluate import By
+from hashret.pipeline.evaluate import By, untrained_name
 from hashret.pipeline.train import device_named, freeze
 from hashret.relevance import SameInstance
 from hashret.retriever import Retriever
@@ -92,10 +92,10 @@ def _measure(outcome: Outcome, size: int, metrics: Sequence[str]) -> dict[By, Co
     dataset, _ = load_data(recipe, entry.root, lambda line: None)
     dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, lambda line: None)
     own, fresh = type(retriever.method).__name__, untrained_retriever(retriever, recipe.evaluation.seed)
-    chance = random_codes(retriever.bits, recipe.evaluation.seed)
+    chance, unlearned = random_codes(retriever.bits, recipe.evaluation.seed), untrained_name(recipe, retriever)
     rows: dict[By, dict[str, Callable[[Sequence[Example]], Any]]] = {
-        "codes": {own: retriever.encode, "untrained network": fresh.encode, "random codes": chance},
-        "embedding": {own: retriever.embed, "untrained network": fresh.embed},
+        "codes": {own: retriever.encode, unlearned: fresh.encode, "random codes": chance},
+        "embedding": {own: retriever.embed, unlearned: fresh.embed},
     }
     content: dict[By, Content] = {}
     for by in outcome.content:

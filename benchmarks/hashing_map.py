@@ -1,7 +1,7 @@
 """The hashing table of a dataset: mAP of methods by width, beside floors and published rows of the same protocol.
 
     python benchmarks/hashing_map.py flickr8k ROOT --methods crcgs --bits 16 32 64 128 --seeds 3
-    python benchmarks/hashing_map.py mirflickr25k ROOT --methods crcgs contrastive --protocol mith --format markdown
+    python benchmarks/hashing_map.py mirflickr25k ROOT --methods crcgs --protocol mith --format markdown
     python benchmarks/hashing_map.py wikipedia ROOT --methods crcgs --seeds 5 --out runs/wikipedia
     python benchmarks/hashing_map.py shapes --methods crcgs --bits 16 --set data.train=200 stages.student.epochs=1
 
@@ -67,7 +67,7 @@ def tables(outcomes: Sequence[Outcome]) -> list[Sheet]:
     if "embedding" in outcomes[0].content:
         caption.append(f"cosine: the embeddings of the networks of {widest} bits, unhashed")
         widths = [*widths, 0]
-    caption += unusable(entry)
+    caption += [*unusable(entry), *content["notes"]]
     if departs:
         caption.append(f"{departs}: nothing published is comparable, and none is printed")
     columns = {(task, bits): f"{task} {bits or 'cosine'}" for task in tasks for bits in widths}

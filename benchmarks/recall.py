@@ -1,8 +1,8 @@
 """The recall table of a dataset of captions or composed queries: by embeddings and by codes, beside published rows.
 
-    python benchmarks/recall.py flickr30k ROOT --methods contrastive --bits 64 512 --seeds 3
-    python benchmarks/recall.py coco ROOT --methods contrastive --bits 64 128 --format markdown
-    python benchmarks/recall.py fashioniq ROOT --methods contrastive --bits 128 --protocol val
+    python benchmarks/recall.py flickr8k ROOT --methods crcgs --bits 64 512 --seeds 3
+    python benchmarks/recall.py coco ROOT --methods crcgs --bits 64 128 --format markdown
+    python benchmarks/recall.py fashioniq ROOT --methods mine --configs my-recipes --protocol val
     python benchmarks/recall.py shapes --methods crcgs --bits 32 --set data.train=200 stages.student.epochs=1
 
 DATASET ends the names of the recipes: configs/METHOD-DATASET.yaml; the protocol is the dataset's first that reports
@@ -35,7 +35,7 @@ from typing import TypeVar
 import folds
 import published
 from campaign import Content, Demand, Entry, Outcome, add_arguments, entries, run_all, write_json
-from fieldtable import Column, Line, departure, field_sheet, lines_of, print_sheet, unusable
+from fieldtable import Column, Line, departure, field_sheet, lines_of, method_names, print_sheet, unusable
 
 from hashret.data import dataset_named
 from hashret.errors import HashretError, InputError
@@ -140,13 +140,15 @@ def table(outcomes: Sequence[Outcome], about: Sequence[str], rows: Sequence[publ
     widest = max(outcome.entry.bits for outcome in outcomes)
 
     def place(run: Entry, by: str, task: str, metric: str) -> tuple[str, Column] | None:
+        if not metric.startswith("hit@"):
+            return None  # a run may have been measured by more
         k = int(metric.removeprefix("hit@"))
         if k not in places_of(run, task) or (by == "embedding" and run.bits != widest):
             return None
         return (", cosine" if by == "embedding" else f", {run.bits} bits"), (task, k)
 
     lines = [with_sums(line) for line in lines_of(outcomes, place, scale=100)]
-    own = {next(iter(outcome.content["codes"]["scores"])) for outcome in outcomes}
+    own = set(method_names(outcomes).values())
     lines.sort(key=lambda line: (line.name.partition(", ")[0] not in own, not line.name.endswith(", cosine")))
     seeds = len({outcome.entry.seed for outcome in outcomes})
     score = next(iter(content["scores"].values()))
@@ -155,6 +157,7 @@ def table(outcomes: Sequence[Outcome], about: Sequence[str], rows: Sequence[publ
         asked = f"{task}: {size['queries']:,} queries, {score[task]['unanswered']:,} of them without a right answer"
         caption.append(f"{asked} and missed, {size['gallery']:,} in the gallery")
     caption += [f"cosine: the embeddings of the networks of {widest} bits, unhashed", *unusable(entry)]
+    caption += content["notes"]
     title = f"R@K in percent (hit@K), ties: {next(iter(score.values()))['ties']}"
     digits = 1 if "i2t" in content["sizes"] else 2
     return field_sheet(title, headings(lines), lines, rows, caption, digits)
@@ -184,6 +187,13 @@ def check_answers(entry: Entry) -> None:
         )  # fmt: skip
 
 
+def check_fold(entry: Entry, size: int) -> None:
+    """Refuse folds that the test split does not divide into, before anything is trained."""
+    data = entry.recipe.data
+    for task in dataset_named(data.name).load(entry.root, **data.options).test:
+        folds.fold_numbers(task, size)
+
+
 def main() -> None:
     """Train, measure, print the tables, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -195,9 +205,11 @@ def main() -> None:
         first = entries(argparse.Namespace(**{**vars(asked), "methods": asked.methods[:1]}), out)[0]
         runs = entries(asked, out, recall_protocol(first, asked.protocol))
         check_answers(runs[0])
+        if asked.fold is not None:
+            check_fold(runs[0], asked.fold)
         outcomes = run_all(runs, demand_of)
         entry, content = outcomes[0].entry, outcomes[0].content["codes"]
-        size = asked.fold or fold_size(outcomes[0])
+        size = fold_size(outcomes[0]) if asked.fold is None else asked.fold
         parts = [folds.measured(outcome, size, CAPTIONS) for outcome in outcomes] if size else []
     except HashretError as error:
         sys.exit(f"Error: {error}")

@@ -38,7 +38,11 @@ def untrained(retriever: Retriever, seed: int) -> Encode:
 
 
 def untrained_retriever(retriever: Retriever, seed: int) -> Retriever:
-    """The same architecture with fresh weights; a pretrained encoder keeps its own, which no training here gave it."""
+    """The same architecture with fresh weights; a pretrained encoder keeps the weights that it has now.
+
+    A frozen one has those it came with, which no training here gave it. One that was trained on has not: what is
+    measured then is fresh heads on the trained encoder, and must be called so.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method = build_method(retriever.config())

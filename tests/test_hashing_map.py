@@ -179,10 +179,14 @@ def test_mistakes_are_named(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_part_or_another_split_is_told(hashing_map: ModuleType) -> None:
+def test_a_part_or_another_split_is_told(hashing_map: ModuleType, tmp_path: Path) -> None:
+    rejected = tmp_path / "rejected.jsonl"
+    rejected.write_text('{"where": "train", "key": "a", "reason": "torn"}\n')
+
     def departure(dataset: str, name: str, sizes: tuple[int, int] = (0, 0), **options: object) -> str:
         data = SimpleNamespace(name=name, options=options)
-        entry = SimpleNamespace(protocol=options.get("protocol", ""), recipe=SimpleNamespace(data=data))
+        recipe = SimpleNamespace(data=data)
+        entry = SimpleNamespace(protocol=options.get("protocol", ""), recipe=recipe, folder=tmp_path)
         measured = {"i2t": dict(zip(("queries", "gallery"), sizes, strict=True))} if any(sizes) else {}
         told: str = hashing_map.departure(entry, {"dataset": dataset, "sizes": measured})
         return told
@@ -197,6 +201,26 @@ def test_a_part_or_another_split_is_told(hashing_map: ModuleType) -> None:
     assert departure("Shoes", "shoes", protocol="composed") == ""
     assert departure("flickr30k (karpathy)", "flickr", test="test", protocol="karpathy") == ""
     assert departure("flickr30k (karpathy)", "flickr", test="val", protocol="karpathy") == "reported on val"
+    with rejected.open("a") as file:
+        file.write('{"where": "test/composed/gallery", "key": "b", "reason": "no such file"}\n')
+    assert departure("Shoes", "shoes", protocol="composed") == "1 items of the test split could not be used"
+
+
+def test_two_recipes_of_one_class_are_two_rows(hashing_map: ModuleType) -> None:
+    import fieldtable
+
+    def outcome(method: str, value: float) -> SimpleNamespace:
+        score = {"i2t": {"means": {"map": value}}}
+        content = {"scores": {"CRCGS": score, "random codes": {"i2t": {"means": {"map": 0.1}}}}}
+        return SimpleNamespace(entry=SimpleNamespace(method=method, seed=0, bits=8), content={"codes": content})
+
+    def lines(*outcomes: SimpleNamespace) -> dict[str, list[float]]:
+        found = fieldtable.lines_of(outcomes, lambda run, by, task, metric: ("", (task, run.bits)))
+        return {line.name: list(line.values["i2t", 8]) for line in found}
+
+    assert lines(outcome("crcgs", 0.6)) == {"CRCGS": [0.6], "random codes": [0.1]}
+    both = lines(outcome("crcgs", 0.6), outcome("crcgs-published", 0.4))
+    assert both == {"crcgs": [0.6], "crcgs-published": [0.4], "random codes": [0.1]}
 
 
 def wait_and_kill(process: subprocess.Popen[str], path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -191,7 +192,9 @@ def test_composed_datasets_have_the_columns_of_their_papers(
 
 def entry(name: str, protocol: str, **options: object) -> SimpleNamespace:
     data = SimpleNamespace(name=name, options={"protocol": protocol, **options})
-    return SimpleNamespace(protocol=protocol, recipe=SimpleNamespace(data=data))
+    folder = Path(tempfile.mkdtemp())
+    (folder / "rejected.jsonl").touch()
+    return SimpleNamespace(protocol=protocol, recipe=SimpleNamespace(data=data), folder=folder)
 
 
 def test_published_rows_are_of_the_same_edition(recall: ModuleType) -> None:

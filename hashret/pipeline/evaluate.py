@@ -13,13 +13,14 @@ from hashret.evaluation.presets import Preset
 from hashret.evaluation.scorefile import ScoreFile, TaskFacts, digest_of
 from hashret.examples import Example, Pair, Task
 from hashret.floors import cca_codes, no_cca, random_codes, untrained_retriever
+from hashret.models import Side
 from hashret.pipeline.demands import check_demands
 from hashret.pipeline.train import Say, device_named, freeze, load_data, read_recipe
 from hashret.recipe import Recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
 
-__all__ = ["By", "Results", "evaluate_run"]
+__all__ = ["By", "Results", "evaluate_run", "untrained_name"]
 
 By = Literal["codes", "embedding"]
 Represent = Callable[[Sequence[Example]], Any]
@@ -177,6 +178,8 @@ def _codes(
     rows: dict[str, Represent] = {type(retriever.method).__name__: retriever.encode}
     name = "sign(CCA)" if frozen else "sign(CCA) of 16 x 16 thumbnails"
     reason = no_cca(pairs, tasks)
+    if not reason and _is_trained(recipe, retriever, "text"):
+        reason = "its texts would be read by an encoder that was trained here"
     if not reason:
         try:
             rows[name] = cca_codes(retriever, pairs, retriever.bits, seed, frozen=frozen)
@@ -184,7 +187,7 @@ def _codes(
             reason = str(error)
     if reason:
         say(f"{name} left out: {reason}")
-    rows["untrained network"] = untrained_retriever(retriever, seed).encode
+    rows[untrained_name(recipe, retriever)] = untrained_retriever(retriever, seed).encode
     rows["random codes"] = random_codes(retriever.bits, seed)
     return rows
 
@@ -192,7 +195,22 @@ def _codes(
 def _embeddings(recipe: Recipe, retriever: Retriever) -> dict[str, Represent]:
     """What is measured of embeddings: the run, and the untrained network."""
     fresh = untrained_retriever(retriever, recipe.evaluation.seed)
-    return {type(retriever.method).__name__: retriever.embed, "untrained network": fresh.embed}
+    return {type(retriever.method).__name__: retriever.embed, untrained_name(recipe, retriever): fresh.embed}
+
+
+def untrained_name(recipe: Recipe, retriever: Retriever) -> str:
+    """What the untrained network is called: a pretrained encoder that was trained on keeps what it learned there."""
+    sides: tuple[Side, Side] = ("image", "text")
+    kept = [side for side in sides if getattr(retriever.method, side).pretrained]
+    if any(_is_trained(recipe, retriever, side) for side in kept):
+        return "fresh heads on the trained encoder"
+    return "untrained network"
+
+
+def _is_trained(recipe: Recipe, retriever: Retriever, side: Side) -> bool:
+    """Whether a side's encoder has weights that this run changed."""
+    encoder = getattr(retriever.method, side)
+    return not recipe.frozen[side] and any(True for _ in encoder.parameters())
 
 
 def _score(
