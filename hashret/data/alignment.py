@@ -5,18 +5,20 @@ that was shuffled, sorted or cut at the front loads without a complaint and trai
 labels: the squared correlations of all columns with all labels, summed, are far above what they are once the rows of
 one side are permuted (on 500 rows of MIRFLICKR-25K by 20 to 40 standard deviations, on 5,000 by more than 100). This
 file compares the two, and refuses rows that are joined no better than by chance. It says nothing of a few wrong rows.
+Features of images, where they are vectors of another file, are judged as tags are.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import DataError
-from hashret.examples import TextSource
+from hashret.examples import ImageSource, TextSource
 
 __all__ = ["association", "check_alignment"]
 
@@ -60,37 +62,45 @@ def association(labels: NDArray[np.uint8], texts: NDArray[np.float32], seed: int
     return above / max(spread, float(np.finfo(np.float32).eps) * float(np.mean(permuted)))
 
 
-def check_alignment(name: str, labels: NDArray[np.uint8], texts: Sequence[TextSource | None]) -> None:
-    """Refuse labels that are joined to texts no better than by chance; fewer than 500 rows are not judged.
+def check_alignment(
+    name: str,
+    labels: NDArray[np.uint8],
+    rows: Sequence[TextSource | ImageSource | None],
+    what: Literal["texts", "image features"] = "texts",
+) -> None:
+    """Refuse labels that are joined to texts or features no better than by chance; below 500 rows nothing is judged.
 
-    Of more than 5,000 rows so many are drawn.
+    Of more than 5,000 rows so many are drawn; vectors with NaN or infinity are the quarantine's and do not count.
 
     Args:
         name: Of the dataset.
         labels: Multi-hot uint8 (N, C).
-        texts: N sentences or vectors.
+        rows: N sentences or vectors.
+        what: What they are, for the error.
 
     Raises:
         DataError: They are not aligned.
     """
     if len(labels) < LEAST:
         return
-    rows = np.sort(np.random.default_rng(0).permutation(len(labels))[:ROWS])
-    found = association(labels[rows], np.stack([_as_vector(texts[row]) for row in rows]))
+    drawn = np.sort(np.random.default_rng(0).permutation(len(labels))[:ROWS])
+    vectors = np.stack([_as_vector(rows[row]) for row in drawn])
+    whole = np.isfinite(vectors).all(1)
+    found = association(labels[drawn[whole]], vectors[whole]) if whole.sum() >= LEAST else None
     if found is not None and found < DEVIATIONS:
         raise DataError(
-            f"{name}, labels", expected="labels that say something of the texts in the same rows",
+            f"{name}, labels", expected=f"labels that say something of the {what} in the same rows",
             got=f"an association {found:.1f} standard deviations above that of shuffled rows (at least {DEVIATIONS:g})",
-            remedy="One of the files was shuffled or is another version's: take texts and labels that belong together.",
+            remedy=f"One of the files was shuffled or of another version: take {what} and labels that belong together.",
         )  # fmt: skip
 
 
-def _as_vector(text: TextSource | None) -> NDArray[np.float32]:
+def _as_vector(row: TextSource | ImageSource | None) -> NDArray[np.float32]:
     """A vector as it is; a sentence as hashed words."""
-    if isinstance(text, np.ndarray):
-        return text.astype(np.float32)
+    if isinstance(row, np.ndarray):
+        return row.astype(np.float32)
     found = np.zeros(_BUCKETS, np.float32)
-    for word in (text or "").lower().split():
+    for word in str(row or "").lower().split():
         found[zlib.crc32(word.encode("utf-8", "surrogatepass")) % _BUCKETS] = 1
     return found
 

@@ -19,7 +19,7 @@ from hashret.arrayfile import replace_file
 from hashret.data.card import Card
 from hashret.data.quarantine import check as find_fault
 from hashret.data.survey import Count, Survey
-from hashret.errors import FileError
+from hashret.errors import DataError, FileError
 from hashret.examples import Example, ImageSource
 
 __all__ = ["Checked", "check_copy"]
@@ -125,14 +125,19 @@ def check_copy(
 
 
 def _unreadable(images: Mapping[str, ImageSource], progress: Progress) -> dict[str, str]:
-    """Decode all images in threads, a bounded number ahead."""
+    """Decode all images in threads, a bounded number ahead; here alone they are looked up, which may open a matrix."""
     names, faults = list(images), dict[str, str]()
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(names), _AHEAD):
-            part = names[start : start + _AHEAD]
-            reasons = pool.map(lambda name: find_fault(Example(image=images[name], key=name)), part)
-            faults.update({name: why for name, why in zip(part, reasons, strict=True) if why is not None})
-            progress(start + len(part), len(names))
+            part = list[Example]()
+            for name in names[start : start + _AHEAD]:
+                try:
+                    part.append(Example(image=images[name], key=name))
+                except (DataError, FileError) as error:
+                    faults[name] = str(error)
+            reasons = pool.map(find_fault, part)
+            faults.update({item.key: why for item, why in zip(part, reasons, strict=True) if why is not None})
+            progress(min(start + _AHEAD, len(names)), len(names))
     return faults
 
 

@@ -96,7 +96,7 @@ def open_cells(card: Card, root: Path, texts: str) -> Rows:
 
     Raises:
         DataFileError: One is missing, damaged or of another form, or names pictures that are not MS-COCO's.
-        DataError: They have different numbers of rows.
+        DataError: They have different numbers of rows, or a picture stands in two.
     """
     bag = texts == "bag"
     for name in CELLS if not bag else ("index.mat", BAG, "label.mat"):
@@ -110,7 +110,9 @@ def open_cells(card: Card, root: Path, texts: str) -> Rows:
     )
     lengths = (len(names), len(written), len(labels))
     _same_length(card, root, dict(zip(("index.mat", BAG if bag else "caption.mat", "label.mat"), lengths, strict=True)))
-    return Rows([Path(name).name for name in names], _paths(card, root, names), written, labels)
+    paths = _paths(card, root, names)
+    _once(card, root / "index.mat", names)
+    return Rows([Path(name).name for name in names], paths, written, labels)
 
 
 def open_features(card: Card, root: Path) -> Rows:
@@ -233,6 +235,22 @@ def _paths(card: Card, root: Path, names: Sequence[str]) -> list[Path]:
             raise card.damaged(f"{root / 'index.mat'}, row {row}", "a file name of MS-COCO", repr(name[:80]))
         found.append(pictures.path(*parsed))
     return found
+
+
+def _once(card: Card, path: Path, names: Sequence[str]) -> None:
+    """Refuse a picture in two rows, be it under its names of 2014 and of 2017."""
+    seen, twice = set[object](), []
+    for name in names:
+        parsed = parse_name(name)
+        picture = name if parsed is None else parsed[0]
+        twice += [name] if picture in seen else []
+        seen.add(picture)
+    if twice:
+        raise DataError(
+            f"{card.title}, {path}", expected="every image once",
+            got=f"{len(twice):,} of {len(names):,} once more, first {twice[0]}",
+            remedy="An image in two rows would be asked and found at once: take the original list.",
+        )  # fmt: skip
 
 
 def _same_length(card: Card, place: Path, lengths: dict[str, int]) -> None:

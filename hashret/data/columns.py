@@ -36,6 +36,7 @@ class Columns:
         sentences: N strings, blank for a row without a tag; None where there are none.
         bags: Bag of words (N, D), counts or zeros and ones; None where there is none.
         words: Names of the D words; empty where they are not told.
+        order: All rows in the order in which the usable ones are taken; None where that is their own.
         chosen: Rows that the authors say are usable, in order; None where they do not.
         lists: The authors' rows of "queries", "train" and "validation"; None where there are none.
         notes: What a reader must know of how they were read.
@@ -50,6 +51,7 @@ class Columns:
     sentences: Sequence[str] | None = None
     bags: NDArray[Any] | None = None
     words: Sequence[str] = ()
+    order: Rows | None = None
     chosen: Rows | None = None
     lists: Mapping[str, Rows] | None = None
     notes: tuple[str, ...] = field(default=())
@@ -85,7 +87,7 @@ class Columns:
         return np.array([bool(text.strip()) for text in self.sentences or ()], np.bool_)
 
     def usable(self, with_tags: bool, chosen: bool = True) -> Rows:
-        """The rows with a label, and with a tag if it is asked for.
+        """The rows with a label, and with a tag if it is asked for, in the order in which they are taken.
 
         Args:
             with_tags: Whether it is.
@@ -94,6 +96,8 @@ class Columns:
         if chosen and self.chosen is not None:
             return self.chosen[self.labelled[self.chosen]]
         good = self.labelled & self.tagged if with_tags else self.labelled
+        if self.order is not None:
+            return self.order[good[self.order]]
         return np.flatnonzero(good).astype(np.int64)
 
     def texts(self, rows: Rows, kind: Literal["auto", "tags", "bag"]) -> tuple[list[TextSource], str]:

@@ -111,15 +111,22 @@ def check_count(card: Card, what: str, found: int, official: int, partial: bool)
 def find_pictures(folders: Iterable[Path]) -> dict[str, Path]:
     """Find the pictures in some folders and all folders within; of two with one name the first found counts.
 
+    Linked folders are walked too, each once; hidden folders and files are not looked at.
+
     Returns:
         File name -> path, in the same order on every machine.
     """
     found: dict[str, Path] = {}
     for top in folders:
+        seen = set[str]()
         for folder, within, names in os.walk(top, followlinks=True):
-            within.sort()
+            place = os.path.realpath(folder)
+            within[:] = sorted(name for name in within if not name.startswith(".") and place not in seen)
+            if place in seen:  # a link back to where the walk has been
+                continue
+            seen.add(place)
             for name in sorted(names):
-                if name.lower().endswith(PICTURES):
+                if name.lower().endswith(PICTURES) and not name.startswith("."):
                     found.setdefault(name, Path(folder, name))
     return found
 

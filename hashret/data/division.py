@@ -80,15 +80,16 @@ def divide(
         protocol: Which division.
         labels: Multi-hot uint8 (N, C) of the usable items.
         partial: Take a set of another size, with all numbers in proportion; otherwise it must be of the official size.
-        lists: The authors' own index lists "queries", "train" and "validation", which then count instead.
+        lists: The authors' own index lists "queries", "train" and "validation", which then count instead; of the
+            protocol's sizes too, unless ``partial``.
         name: Of the dataset, for errors.
 
     Returns:
         Disjoint queries, training and validation rows; ascending but for those that a permutation orders.
 
     Raises:
-        DataError: Another number of items than the protocol's, too few for a division, or lists that overlap or point
-            beyond the items.
+        DataError: Another number of items than the protocol's, too few for a division, or lists that overlap, point
+            beyond the items or are of other sizes.
 
     Example:
         >>> three = HashingProtocol("x", "", "", items=6, queries=2, train=3, validation=1, order="first")
@@ -103,7 +104,7 @@ def divide(
             remedy="Files are missing or of another version; data.partial=true takes a part of the set in proportion.",
         )  # fmt: skip
     if lists is not None:
-        return _from_lists(lists, count, name)
+        return _from_lists(protocol, lists, count, partial, name)
     queries, train, validation = _sizes(protocol, count, name)
     if protocol.order == "class by class":
         return _class_by_class(protocol, labels, (queries, validation, train), name)
@@ -124,15 +125,17 @@ def divide(
 
 
 def _sizes(protocol: HashingProtocol, count: int, name: str) -> tuple[int, int, int]:
-    """Queries, training items and validation queries of ``count`` items; a proportion is at least 2."""
+    """Queries, training items and validation queries of ``count`` items; a proportion is at least 2, of 0 it is 0."""
     sizes = [protocol.sizes["queries"], protocol.sizes["training"], protocol.validation]
     if count != protocol.items:
-        sizes = [max(2, round(size * count / protocol.items)) for size in sizes]
+        sizes = [max(2, round(size * count / protocol.items)) if size else 0 for size in sizes]
         left = count - sizes[0] - sizes[2]
         sizes[1] = left if protocol.train is None else min(sizes[1], left)
-    if sum(sizes) > count or min(sizes) < 1 or sizes[1] < 2:
+    if sum(sizes) > count or sizes[0] < 1 or sizes[1] < 2 or sizes[2] < 0:
         raise DataError(
-            f"{name}, protocol {protocol.name}", expected="at least 6 usable items", got=str(count),
+            f"{name}, protocol {protocol.name}",
+            expected=f"{sizes[0]:,} queries, {max(2, sizes[1]):,} or more training items and {sizes[2]:,} validation "
+            "queries", got=f"{count:,} usable items",
             remedy="Check that images, labels and texts belong to the same items.",
         )  # fmt: skip
     return sizes[0], sizes[1], sizes[2]
@@ -145,7 +148,7 @@ def _class_by_class(
     chance, free = np.random.RandomState(protocol.seed), np.ones(len(labels), np.bool_)
     classes, parts = labels.shape[1], []
     for size in sizes:
-        each, drawn = max(1, size // classes), []
+        each, drawn = max(1, size // classes) if size else 0, list[Rows]()
         for label in np.argsort(labels[free].sum(0), kind="stable"):
             pool = np.flatnonzero(free & (labels[:, label] == 1))
             if len(pool) < each:
@@ -160,10 +163,12 @@ def _class_by_class(
     return Division(asked, trained, chosen, np.setdiff1d(np.arange(len(labels)), asked))
 
 
-def _from_lists(lists: Mapping[str, Rows], count: int, name: str) -> Division:
+def _from_lists(protocol: HashingProtocol, lists: Mapping[str, Rows], count: int, partial: bool, name: str) -> Division:
+    """The authors' rows; disjoint, within the items, and as many as the protocol says."""
     parts = {part: np.asarray(lists[part]).ravel() for part in ("queries", "train", "validation")}
-    together = np.concatenate(list(parts.values()))
-    faults = [f"no row in {part}" for part, rows in parts.items() if not rows.size]
+    official = dict(zip(parts, (protocol.queries, protocol.sizes["training"], protocol.validation), strict=True))
+    together = np.concatenate([rows for rows in parts.values() if rows.size] or [np.zeros(0, np.int64)])
+    faults = [f"no row in {part}" for part, rows in parts.items() if not rows.size and official[part]]
     if together.dtype.kind not in "iu":
         faults.append(f"{together.dtype}, no integers")
     elif together.size and not 0 <= together.min() <= together.max() < count:
@@ -176,6 +181,13 @@ def _from_lists(lists: Mapping[str, Rows], count: int, name: str) -> Division:
         raise DataError(
             f"{name}, index lists", expected=f"disjoint rows 0 ... {count - 1:,}", got="; ".join(faults),
             remedy="Use the three lists that were made together.",
+        )  # fmt: skip
+    others = [f"{len(rows):,} {part}" for part, rows in parts.items() if len(rows) != official[part]]
+    if others and not partial:
+        expected = ", ".join(f"{size:,} {part}" for part, size in official.items())
+        raise DataError(
+            f"{name}, index lists of protocol {protocol.name}", expected=expected, got=", ".join(others),
+            remedy="Use the authors' lists; data.partial=true takes lists of other sizes.",
         )  # fmt: skip
     asked, trained, chosen = (parts[part].astype(np.int64) for part in ("queries", "train", "validation"))
     return Division(asked, trained, chosen, np.setdiff1d(np.arange(count), asked))

@@ -146,6 +146,7 @@ def load(
         f"references are {'left out of' if removed else 'kept in'} what their queries search",
         f"validation: {f'whole references of the training split, held out with seed {seed}' if chosen else 'none'}",
         f"{left_out:,} more training triplets left out, since a task asks with their references",
+        _reported_targets(train, parts, reported),
         "training texts: " + ("one of four orders of the remarks an epoch" if train_text == "four" else "C1 and c2"),
     ]
     odd = "" if reference == "protocol" else f", references {reference}"
@@ -251,6 +252,20 @@ def _divide(
     train = [triplet for pool in pools.values() for triplet in without(pool, asked)]
     all_of_them = sum(len(parts[c, "train"].triplets) for c in CATEGORIES)
     return train, held, all_of_them - len(train) - sum(map(len, held.values()))
+
+
+def _reported_targets(
+    train: Sequence[Triplet], parts: Mapping[tuple[str, str], _Part], reported: Sequence[Task]
+) -> str:
+    """How many training triplets have an answer that is searched when the set is reported on."""
+    searched = {image.key for task in reported for image in task.gallery}
+    right = {triplet.target for c in CATEGORIES for triplet in parts[c, "val"].triplets}
+    targets = [triplet.target for triplet in train]
+    return (
+        f"{sum(target in right for target in targets):,} training triplets have the target of a reported query, "
+        f"{sum(target in searched for target in targets):,} one that is searched when the set is reported on: only "
+        "those with the reference of a query are left out"
+    )
 
 
 def _gallery(protocol: str, triplets: Sequence[Triplet], listed: Sequence[str]) -> Sequence[str]:

@@ -47,7 +47,7 @@ def hashing_dataset(
 
     Raises:
         DataError: Another number of items than the protocol's, items without labels in a query, or labels that belong
-            to other items than the texts do.
+            to other items than the texts or the features of the images do.
     """
     if not items:
         raise DataError(
@@ -55,6 +55,9 @@ def hashing_dataset(
         )
     labels = np.stack([item.labels for item in items if item.labels is not None])
     check_alignment(card.title, labels, [item.caption(caption).text for item in items])
+    vectors = [item.image.image for item in items]
+    if all(isinstance(vector, np.ndarray) and vector.ndim == 1 for vector in vectors):
+        check_alignment(card.title, labels, vectors, "image features")
     division = divide(protocol, labels, partial=partial, lists=lists, name=card.title)
     queries, train, validation, database = (
         [items[row] for row in rows]
@@ -67,7 +70,9 @@ def hashing_dataset(
     about = [
         *size_notes(training, chosen, reported),
         f"protocol {protocol.name}: {protocol.what} ({protocol.source}); {drawn}",
-        f"validation: {len(validation):,} queries from within the database, asked of the training items",
+        f"validation: {len(validation):,} queries from within the database, asked of the training items"
+        if validation
+        else "no validation",
         *notes,
     ]
     if any(len(item.captions) > 1 for item in items):

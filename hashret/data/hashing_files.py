@@ -9,6 +9,7 @@ compared here, and whether labels say something of texts by :mod:`hashret.data.a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def separate_files(
         )
 
     needed = (Needed("labels, LAll", places("lall")), Needed("tags, YAll", places("yall")))
-    return Layout(f"{prefix}-*all.mat", needed, read, (places("iall"), ("IAll", "images")), features, folders)
+    return Layout(f"{prefix}-*all.mat", needed, read, (places("iall"), ("IAll", "images")), features, folders, _listed)
 
 
 def one_file(name: str, classes: tuple[str, ...], *, words: tuple[str, ...] = ()) -> Layout:
@@ -70,7 +71,8 @@ def one_file(name: str, classes: tuple[str, ...], *, words: tuple[str, ...] = ()
     def read(root: Path) -> Columns:
         return _from_matrices(root, classes, root / name, root / name, (), words)
 
-    return Layout(name, (Needed("images, YAll and LAll", (name,)),), read, ((name,), ("images", "IAll")))
+    needed = (Needed("images, YAll and LAll", (name,)),)
+    return Layout(name, needed, read, ((name,), ("images", "IAll")), lists=_listed)
 
 
 def clip_files(classes: tuple[str, ...], folders: tuple[str, ...]) -> Layout:
@@ -117,7 +119,7 @@ def crcgs_files(classes: tuple[str, ...], pixels: str, *, words: tuple[str, ...]
         return _from_matrices(root, classes, _at(root, _LABELS), root / "bow.npy", (), words)
 
     needed = (Needed("labels", _LABELS), Needed("bags of words", ("bow.npy",)))
-    return Layout("bow.npy and label.npy", needed, read, ((pixels,), ("IAll",)), ("feature.npy",))
+    return Layout("bow.npy and label.npy", needed, read, ((pixels,), ("IAll",)), ("feature.npy",), lists=_listed)
 
 
 _LABELS = ("label.npy", "labels.npy")
@@ -126,7 +128,7 @@ _LABELS = ("label.npy", "labels.npy")
 def _from_matrices(
     root: Path, classes: tuple[str, ...], labels: Path, tags: Path, names: tuple[str, ...], words: tuple[str, ...]
 ) -> Columns:
-    """Labels and bags of words, file names where they are told, and the authors' lists of rows."""
+    """Labels and bags of words, and file names where they are told."""
     marked = label_matrix(labels, ("LAll",), classes)
     bags = open_matrix(tags, ("YAll",), rows=len(marked))
     if bags.ndim != 2:
@@ -140,10 +142,13 @@ def _from_matrices(
     if named is not None:
         files = [name.replace("\\", "/").strip("/") for name in open_strings(named, ("FAll",))]
         same_rows(str(named), len(files), labels.name, len(marked))
-    return Columns(
-        files, marked, classes, bags=bags, words=_words(root, words, bags.shape[1]),
-        chosen=_chosen(root, len(marked)), lists=_lists(root, len(marked)),
-    )  # fmt: skip
+    return Columns(files, marked, classes, bags=bags, words=_words(root, words, bags.shape[1]))
+
+
+def _listed(root: Path, columns: Columns) -> Columns:
+    """The same with CRCGS's lists of rows, where they lie beside the matrices."""
+    count = len(columns.names)
+    return replace(columns, chosen=_chosen(root, count), lists=_lists(root, count))
 
 
 def _words(root: Path, places: Sequence[str], width: int) -> list[str]:

@@ -33,7 +33,8 @@ class PixelRows(Sequence[NDArray[Any]]):
         rows: Number of images.
 
     Raises:
-        DataFileError: It cannot be read, or is no matrix of the pixels of so many images.
+        DataFileError: It cannot be read, or is no matrix of the pixels of so many images; or, when the first row is
+            asked for, its pixels are not uint8. That row is asked for before any thread asks.
     """
 
     def __init__(self, path: Path, names: Sequence[str], rows: int) -> None:

@@ -49,6 +49,7 @@ def load_labelled(
     *,
     with_tags: bool,
     lists: bool,
+    authors: Sequence[Layout] = (),
     images: Images,
     features: str,
     texts: Texts,
@@ -62,7 +63,8 @@ def load_labelled(
         root: Where the files lie.
         layouts: Its layouts, the preferred first.
         with_tags: Whether a usable row has a tag besides a label.
-        lists: Whether the authors' lists of rows count if they are there.
+        lists: Whether the authors' lists of rows are read and count if they are there.
+        authors: The layouts whose rows are in the order of the authors' files.
         images: See :func:`~hashret.data.layouts.find_images`.
         features: See there.
         texts: See :meth:`~hashret.data.columns.Columns.texts`.
@@ -74,6 +76,8 @@ def load_labelled(
     """
     layout, columns = read_columns(card, root, layouts)
     with _its_source(card):
+        if lists and layout.lists is not None:
+            columns = layout.lists(root, columns)
         rows = columns.usable(with_tags, chosen=lists)
         pictures = find_images(card, layout, root, columns, rows, images, features)
         said, read = columns.texts(rows, texts)
@@ -87,9 +91,11 @@ def load_labelled(
             for place, row in enumerate(rows)
         ]
     usable = f"{len(rows):,} of {len(columns.names):,} rows are usable"
+    others = ("items are not in the order of the authors' files, which says which are asked",)
+    ordered = protocol.order not in ("first", "last") or layout in authors
     return hashing_dataset(
         card, protocol, items, columns.classes, partial=partial, lists=_lists(columns, rows) if lists else None,
-        notes=(f"files: {layout.name}; {usable}", pictures.what, read, *columns.notes),
+        notes=(f"files: {layout.name}; {usable}", pictures.what, read, *(() if ordered else others), *columns.notes),
     )  # fmt: skip
 
 
@@ -120,19 +126,33 @@ def survey_labelled(
         return Survey(tuple(present), damaged=(str(error),))
     counts = _counts(columns, official.get(layout.name, {}))
     rows = columns.usable(with_tags=False, chosen=False)
-    splits = {part: [columns.names[int(row)] for row in places] for part, places in (columns.lists or {}).items()}
+    splits, damaged = _surveyed_lists(card, root, layout, columns)
     try:
         found = find_images(card, layout, root, columns, rows, "auto", "")
+        if len(rows):
+            _ = found.images[0]  # a matrix of pixels is opened here, not by the threads that decode
     except (DataError, FileError) as error:
         lacking = isinstance(error, DataFileError) and error.got == "nothing"
         say = (f"images: {layout.images()}",) if lacking else ()
-        return Survey(tuple(present), say, () if lacking else (str(error),), counts, splits=splits)
+        return Survey(tuple(present), say, damaged if lacking else (*damaged, str(error)), counts, splits=splits)
     if found.path.is_dir():
         there = sum(path.is_file() for path in map(Path, map(str, found.images)))
         counts += (Count("images of rows with a label", there, len(rows)),)
     present.append(found.path.relative_to(root).as_posix())
     pictures = NamedImages([columns.names[int(row)] for row in rows], found.images)
-    return Survey(tuple(dict.fromkeys(present)), counts=counts, images=pictures, splits=splits)
+    return Survey(tuple(dict.fromkeys(present)), (), damaged, counts, pictures, splits)
+
+
+def _surveyed_lists(
+    card: Card, root: Path, layout: Layout, columns: Columns
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Names of the images in the authors' lists, and what is wrong with these."""
+    try:
+        with _its_source(card):
+            listed = None if layout.lists is None else layout.lists(root, columns).lists
+    except (DataError, FileError) as error:
+        return {}, (str(error),)
+    return {part: [columns.names[int(row)] for row in rows] for part, rows in (listed or {}).items()}, ()
 
 
 def _counts(columns: Columns, official: Mapping[str, Sequence[int]]) -> tuple[Count, ...]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from hashret.data.card import Card
 from hashret.data.columns import Columns, Rows
 from hashret.data.imagerows import PixelRows, feature_rows, find_photos
@@ -46,6 +48,8 @@ class Layout:
         pixels: Places of a matrix of pixels, and names of its variable.
         features: Places of a matrix of features.
         folders: Folders that may hold the images as files.
+        lists: Adds the authors' lists of rows that lie under a root, if there are any; read only where a protocol asks
+            for them. None where none belong to the layout.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Layout:
     pixels: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     features: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    lists: Callable[[Path, Columns], Columns] | None = None
 
     def present(self, root: Path) -> list[Path]:
         """What of it is there."""
@@ -90,7 +95,8 @@ def choose_layout(card: Card, root: Path, layouts: Sequence[Layout]) -> Layout:
         raise card.missing(root, f"its files in one of these forms: {forms}")
     more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
     others = ", ".join(layout.name for layout in layouts if layout is not nearest)
-    raise card.missing(root / lacking[0].places[0], f"{lacking[0].what}{more} ({nearest.name}; or {others})")
+    other = f"; or {others}" if others else ""
+    raise card.missing(root / lacking[0].places[0], f"{lacking[0].what}{more} ({nearest.name}{other})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +124,10 @@ def find_images(
         layout: Whose images.
         root: Where it lies.
         columns: What it says.
-        rows: The rows whose images are wanted.
+        rows: The rows whose images are wanted, in the order in which they are.
         images: "auto" takes features if a file of them is named, then pixels, files, features, whichever is there.
-        features: A file of features, relative to the root: a row for each of the rows, or for each of all rows.
+        features: A file of features, relative to the root: a row for each of the rows, or for each of all rows, either
+            way in the order of all rows.
 
     Raises:
         DataFileError: They are not there, or belong to another number of rows.
@@ -142,7 +149,7 @@ def find_images(
     if not matrix.is_file():
         raise card.missing(matrix, "a matrix of image features, .npy or .mat")
     vectors = feature_rows(matrix, (len(columns.names), len(rows)))
-    taken = rows if len(vectors) == len(columns.names) else range(len(rows))
+    taken = rows if len(vectors) == len(columns.names) else np.searchsorted(np.sort(rows), rows)
     what = f"images: features of {vectors.shape[1]:,} values from {matrix.name}"
     return FoundImages([vectors[row] for row in taken], matrix, what)
 

@@ -70,7 +70,7 @@ def open_texts(path: str | os.PathLike[str], names: Sequence[str] = ()) -> list[
     Blanks around a string are dropped, since a character matrix pads with them.
 
     Args:
-        path: A .mat of version 5 or 7.3, an HDF5 file, a .npy of strings, or a .txt in UTF-8.
+        path: A .mat of version 5 or 7.3, an HDF5 file, a .npy of strings, or a .txt in UTF-8 (Latin-1 where it is not).
         names: See :func:`open_matrix`.
 
     Raises:
@@ -80,7 +80,7 @@ def open_texts(path: str | os.PathLike[str], names: Sequence[str] = ()) -> list[
 
     def read() -> list[list[str]]:
         if path.suffix == ".txt":
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
+            lines = _decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n").split("\n")
             return [[line.strip()] for line in (lines if lines[-1] else lines[:-1])]
         if path.suffix != ".npy" and is_hdf5(path):
             return hdf5_texts(path, names)
@@ -141,6 +141,16 @@ def _reading(path: Path, read: Callable[[], Read]) -> Read:
         raise DataFileError(
             str(path), expected=f"a whole {path.suffix or 'matrix'} file", got=f"{size} ({reason(error)})", remedy=AGAIN
         ) from error
+
+
+def _decoded(content: bytes) -> str:
+    """UTF-8, or Latin-1 where it is not, as tags of Flickr sometimes are; bytes of zero are no text."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in content:
+            raise
+        return content.decode("latin-1")
 
 
 def _open_npy(path: Path, expected: Expected) -> NDArray[Any]:

@@ -99,14 +99,16 @@ def load(
 
     Where several forms of the files lie in the folder, that of the protocol's own authors is taken: CRCGS's for
     "crcgs", the CLIP family's for "mith" and "dchmt" (then the official tree), DCMH's matrices for the others. The
-    notes of the dataset say which it was, and of what kind images and texts are.
+    notes of the dataset say which it was, of what kind images and texts are, and whether "dcmh" and "ucch", which ask
+    the first and the last items, had to take them in another order than the authors' matrices have.
 
     Args:
         root: The folder; see ``CARD.tree``.
         protocol: Which items, how they are divided and what is reported: the protocols of ``CARD``.
         images: "pixels" (files, or rows of DCMH's matrix), "features", or whichever is there, pixels first.
         features: A .npy or .mat of image features, relative to the root: a row for each row of the labels, or for each
-            usable item. Naming one makes it the images.
+            usable item, in the order of the rows (on the official tree: of the images' numbers, 1, 2, 3, ..., under
+            every protocol). Naming one makes it the images.
         texts: "tags" (a sentence), "bag" (the vector of 1,386 tags), or sentences if the files hold any.
         least: Of the official tree, for how many images a tag must occur to count.
         partial: Take a part of the set, with all numbers in proportion, instead of refusing another number of items.
@@ -126,7 +128,7 @@ def load(
         raise InputError("least", expected="at least 1 image", got=str(least), remedy="20 gives the official tags.")
     return load_labelled(
         CARD, chosen, Path(root), _layouts(protocol, least, partial), with_tags=protocol != "dchmt",
-        lists=protocol == "crcgs", images=images, features=features, texts=texts, partial=partial,
+        lists=protocol == "crcgs", authors=_MATRICES, images=images, features=features, texts=texts, partial=partial,
     )  # fmt: skip
 
 

@@ -37,14 +37,15 @@ def official_tree(classes: tuple[str, ...], *, least: int, all_tags: bool, parti
         classes: Names of the labels, which are those of the annotation files.
         least: For how many images a tag must occur to count. For 20 the authors' list (``doc/common_tags.txt``) is
             taken if it is there.
-        all_tags: Take all tags of an image as its sentence, and the images in the order of their numbers as text (1,
-            10, 100, ...), as DCHMT's script does; otherwise only the tags that count, and 1, 2, 3, ...
+        all_tags: Take all tags of an image as its sentence, and the usable images in the order of their numbers as
+            text (1, 10, 100, ...), as DCHMT's script does; otherwise only the tags that count, and 1, 2, 3, ... Rows
+            are in the latter order either way, so that those of a file of features are.
         partial: Leave out labels of images that are officially there but not in this copy.
     """
 
     def read(root: Path) -> Columns:
         tags = _read_tags(root)
-        numbers = sorted(tags.keys() | _image_numbers(root), key=str if all_tags else None)
+        numbers = sorted(tags.keys() | _image_numbers(root))
         labels, left = _read_labels(root, classes, numbers, partial)
         words = _counted_words(root, tags.values(), least)
         bags, sentences = _bags(numbers, tags, words), []
@@ -54,7 +55,8 @@ def official_tree(classes: tuple[str, ...], *, least: int, all_tags: bool, parti
         notes = [f"tags: {len(words):,} that occur for at least {least} images"] if not all_tags else []
         notes += [f"{left:,} labels of images that are not in this copy left out"] if left else []
         names = [f"im{number}.jpg" for number in numbers]
-        return Columns(names, labels, classes, sentences, bags, words, notes=tuple(notes))
+        order = np.array(sorted(range(len(numbers)), key=lambda row: str(numbers[row])), np.int64) if all_tags else None
+        return Columns(names, labels, classes, sentences, bags, words, order=order, notes=tuple(notes))
 
     needed = [Needed("tags, a file an image", _TAGS)]
     needed += [Needed(f"image numbers of label {name}", _label_places(name)) for name in classes]

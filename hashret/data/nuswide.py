@@ -19,6 +19,7 @@ from hashret.data.labelled import load_labelled, read_columns, survey_labelled
 from hashret.data.layouts import Layout
 from hashret.data.nuswide_tree import WORDS, official_tree
 from hashret.data.survey import Survey
+from hashret.errors import DataError
 from hashret.examples import RetrievalDataset
 
 __all__ = ["CARD", "load", "read_annotations", "survey"]
@@ -102,7 +103,9 @@ def load(
 
     Where several forms of the files lie in the folder, that of the protocol's own authors is taken: CRCGS's for
     "crcgs", the CLIP family's for "mith" and "dchmt" (then the official tree), DCMH's matrices for the others. The
-    notes of the dataset say which it was, and of what kind images and texts are.
+    notes of the dataset say which it was, and of what kind images and texts are. "ucch" asks the last rows of the
+    authors' matrices of 10 labels and takes no other form: the official list goes folder by folder, and its last rows
+    are of one topic.
 
     Args:
         root: The folder; see ``CARD.tree``.
@@ -120,13 +123,16 @@ def load(
 
     Raises:
         DataFileError: A file is missing, cut short or of another form.
-        DataError: Another number of usable items, files of different lengths or orders, an image twice, or labels that
-            say nothing of the texts beside them.
+        DataError: Another number of usable items, files of different lengths or orders, an image twice, labels that
+            say nothing of the texts or features beside them, or the official tree for "ucch".
     """
     chosen = CARD.protocol(protocol)
     assert isinstance(chosen, HashingProtocol)
+    layouts = _layouts(protocol)
+    if protocol == "ucch":
+        layouts = _authors_alone(Path(root), layouts)
     return load_labelled(
-        CARD, chosen, Path(root), _layouts(protocol), with_tags=protocol in ("mith", "crcgs"),
+        CARD, chosen, Path(root), layouts, authors=(_MATRICES_10,), with_tags=protocol in ("mith", "crcgs"),
         lists=protocol == "crcgs", images=images, features=features, texts=texts, partial=partial,
     )  # fmt: skip
 
@@ -158,6 +164,18 @@ def survey(root: Path) -> Survey:
     official[_MATRICES_10.name] = {"rows": some, "labels": (len(TC10),), "tags": (TAGS,), "labelled": some}
     official[_CLIP.name] = {"rows": both, "labels": (len(TC21),), "labelled": both}
     return survey_labelled(CARD, root, (tree, _MATRICES_21, _MATRICES_10, _CLIP, _CRCGS), official)
+
+
+def _authors_alone(root: Path, layouts: tuple[Layout, ...]) -> tuple[Layout, ...]:
+    """The authors' own of the layouts of "ucch"; the official tree in its place is refused."""
+    own, *others = layouts
+    if own.missing(root) and any(not layout.missing(root) for layout in others):
+        raise DataError(
+            f"{CARD.title}, {root}, protocol ucch", expected=f"the authors' {own.name}, whose last rows are asked",
+            got="the official tree, whose list goes folder by folder: its last items are of one topic",
+            remedy=f"Get {', '.join(need.places[0] for need in own.needed)}, or choose another protocol.",
+        )  # fmt: skip
+    return (own,)
 
 
 def _layouts(protocol: str) -> tuple[Layout, ...]:

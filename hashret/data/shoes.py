@@ -110,7 +110,7 @@ def load(
         f"reported queries for their own reference: {same}, without a right answer; published figures count a miss",
     ]
     notes += [f"{apart:,} remarks left out, whose pictures are not on one list"] if apart else []
-    whole = {split: len(found) for split, found in triplets.items()} == TRIPLETS
+    whole = all((len(triplets[split]), len(listed[split])) == (TRIPLETS[split], IMAGES[split]) for split in LISTS)
     return RetrievalDataset(f"Shoes{'' if whole else ' (partial)'}", training, chosen, reported, (), tuple(notes))
 
 

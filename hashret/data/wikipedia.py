@@ -94,7 +94,7 @@ def load(
     Raises:
         DataFileError: A file is missing, damaged or of another form.
         DataError: Lists of another length than the features or than is official, an item twice, classes that say
-            nothing of the texts in the same rows, or more to hold out than there is.
+            nothing of the texts or image features in the same rows, or more to hold out than there is.
         InputError: A negative seed.
     """
     root, notes = Path(root), list[str]()
@@ -145,14 +145,31 @@ def survey(root: Path) -> Survey:
                 if not absent:
                     _sections(root, split, listed, [])
             if FEATURES in present:
-                images.update(zip(splits[split], read_features(CARD, root, split, "image", len(listed)), strict=True))
-                text = read_features(CARD, root, split, "text", len(listed))
-                check_alignment(f"{CARD.title}, {split}", one_hot(CARD, listed), list(text))
+                keys = [f"{name} (features)" if "images" in present else name for name in splits[split]]
+                images.update(zip(keys, read_features(CARD, root, split, "image", len(listed)), strict=True))
+                damaged += _judge_features(root, split, listed)
             if "images" in present:
                 images.update(zip(splits[split], _pictures(root, listed), strict=True))
         except DataError as error:
             damaged.append(str(error))
     return Survey(tuple(present), tuple(missing), tuple(dict.fromkeys(damaged)), tuple(counts), images, splits)
+
+
+def _judge_features(root: Path, split: str, listed: Sequence[Listed]) -> list[str]:
+    """What is wrong with the features of a split: texts that hold no numbers, and rows that are not the list's."""
+    faults = []
+    whats: tuple[tuple[str, Literal["texts", "image features"]], ...] = (("text", "texts"), ("image", "image features"))
+    for side, what in whats:
+        rows = read_features(CARD, root, split, side, len(listed))
+        strange = np.flatnonzero(~np.isfinite(rows).all(1))
+        if side == "text" and len(strange):
+            got = f"NaN or infinity in {len(strange):,} rows, first row {strange[0]} ({listed[strange[0]].text})"
+            faults.append(str(CARD.damaged(root / FEATURES, f"numbers as features of the {what} of {split}", got)))
+        try:
+            check_alignment(f"{CARD.title}, {split}", one_hot(CARD, listed), list(rows), what)
+        except DataError as error:
+            faults.append(str(error))
+    return faults
 
 
 def _read(root: Path, split: str, images: str, texts: str, partial: bool, notes: list[str]) -> list[Captioned]:
@@ -173,6 +190,8 @@ def _read(root: Path, split: str, images: str, texts: str, partial: bool, notes:
     )
     labels = one_hot(CARD, listed)
     check_alignment(f"{CARD.title}, {split}", labels, written)
+    if images == "features":
+        check_alignment(f"{CARD.title}, {split}", labels, pictured, "image features")
     first = 0 if split == "train" else SIZES["train"]
     return [
         Captioned(

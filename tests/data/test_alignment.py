@@ -87,6 +87,27 @@ def test_features_are_judged_too():
         check_alignment("set", labels, list(WRONG["one row further"](vectors)))
 
 
+def test_the_error_says_what_is_joined_by_chance():
+    labels, bags = draw(600, 1)
+    wrong = list(WRONG["shuffled"](bags))
+    with pytest.raises(DataError, match="say something of the texts in the same rows.*take texts and labels"):
+        check_alignment("set", labels, wrong)
+    with pytest.raises(DataError, match="something of the image features in the same.*take image features and labels"):
+        check_alignment("set", labels, wrong, "image features")
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf])
+def test_vectors_with_nan_or_infinity_do_not_count(strange):
+    labels, bags = draw(700, 1)
+    right, wrong = bags.astype(np.float32), WRONG["shuffled"](bags).astype(np.float32)
+    right[::8, 3] = wrong[::8, 3] = strange
+    check_alignment("set", labels, list(right), "image features")
+    with pytest.raises(DataError, match="image features"):
+        check_alignment("set", labels, list(wrong), "image features")
+    wrong[::2] = strange
+    check_alignment("set", labels, list(wrong), "image features")  # 350 are left
+
+
 def test_it_is_the_same_every_time():
     labels, bags = draw(600, 3)
     texts = bags.astype(np.float32)

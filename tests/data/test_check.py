@@ -1,6 +1,8 @@
 """check_copy: what is missing, miscounted, shared by two splits or unreadable is said, and only that."""
 
 import json
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,26 @@ def test_unreadable_images_are_told_by_reason_and_written(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert lines[0] == {"image": "300", "reason": "a truncated image"}
     assert len(lines) == 3
+
+
+def test_an_image_that_cannot_be_looked_up_is_unreadable_and_nothing_is_looked_up_by_threads(tmp_path):
+    class Rows(Mapping):
+        def __iter__(self):
+            return iter(("good", "bad"))
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, name):
+            assert threading.current_thread() is threading.main_thread()
+            if name == "bad":
+                raise CARD.damaged("rows.mat", "pixels in uint8", "float64")
+            return np.zeros((4, 4, 3), np.uint8)
+
+    found = checked(tmp_path, images=Rows())
+    assert found.unreadable.keys() == {"bad"}
+    assert "rows.mat: expected pixels in uint8" in found.unreadable["bad"]
+    assert found.decoded == 2
 
 
 def test_images_are_not_decoded_where_that_is_not_asked(tmp_path):

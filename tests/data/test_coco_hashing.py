@@ -116,6 +116,16 @@ class TestCells:
             load(root, "mith")
         assert [line.split(":")[0] for line in check("coco", root).survey.missing] == [name]
 
+    @pytest.mark.parametrize("again", ["the same", "in 2017"])
+    def test_a_picture_in_two_rows_is_refused(self, root, again):
+        names = [name.strip() for name in loadmat(root / "index.mat")["index"]]
+        number, _ = parse_name(names[3])
+        names[7] = names[3] if again == "the same" else f"/elsewhere/train2017/{number:012d}.jpg"
+        savemat(root / "index.mat", {"index": np.array(names)})
+        with pytest.raises(DataError, match=rf"index.mat.*every image once, got 1 of 36 once more, first {names[7]}"):
+            load(root, "mith")
+        assert any("every image once" in line for line in check("coco", root).survey.damaged)
+
     def test_another_size_is_refused_unless_it_is_asked_for(self, root):
         with pytest.raises(DataError, match="expected 122,218 usable items, got 36"):
             load(root, "mith", partial=False)

@@ -151,21 +151,56 @@ def test_the_smallest_parts_are_two_of_each(order, count):
 
 @pytest.mark.parametrize("count", range(6))
 def test_too_few_items_are_refused(count):
-    with pytest.raises(DataError, match=f"at least 6 usable items, got {count}"):
+    sizes = "2 queries, 2 or more training items and 2 validation queries"
+    with pytest.raises(DataError, match=f"expected {sizes}, got {count} usable items"):
         divide(PROTOCOL, labels_of(count), partial=True)
+
+
+def test_sizes_that_the_items_do_not_allow_are_named():
+    protocol = replace(PROTOCOL, train=48)
+    with pytest.raises(
+        DataError, match="expected 10 queries, 48 or more training items and 5 validation queries, got 60"
+    ):
+        divide(protocol, LABELS)
+
+
+@pytest.mark.parametrize(("order", "train"), WAYS)
+def test_a_protocol_may_have_no_validation(order, train):
+    protocol = HashingProtocol("x", "", "", items=60, queries=10, train=train, order=order)
+    for partial, count in ((False, 60), (True, 60), (True, 30)):
+        parts = divide(protocol, labels_of(count), partial=partial)
+        assert parts.validation.tolist() == []
+        assert parts.validation.dtype == np.int64
+        assert len(parts.queries) == count // 6
+        assert len(parts.train) == (count // 3 if train else count - count // 6)
+    lists = {"queries": np.arange(10), "train": np.arange(10, 30), "validation": np.array([])}
+    if train:
+        assert divide(protocol, LABELS, lists=lists).validation.tolist() == []
 
 
 LISTS = {"queries": np.array([4, 2]), "train": np.array([[0], [9], [7]]), "validation": np.array([3, 8], np.uint16)}
 
 
 def test_lists_of_the_authors_count_instead():
-    parts = divide(PROTOCOL, LABELS, lists=LISTS)
+    parts = divide(PROTOCOL, LABELS, lists=LISTS, partial=True)
     assert parts.queries.tolist() == [4, 2]
     assert parts.train.tolist() == [0, 9, 7]
     assert parts.validation.tolist() == [3, 8]
     assert parts.database.tolist() == [row for row in range(60) if row not in (2, 4)]
     with pytest.raises(DataError, match="usable items"):
         divide(PROTOCOL, LABELS[:50], lists=LISTS)
+
+
+@pytest.mark.parametrize("part", ["queries", "train", "validation"])
+def test_lists_of_other_sizes_are_refused_unless_a_part_is_meant(part):
+    rows = np.random.default_rng(0).permutation(60)
+    lists = {"queries": rows[:10], "train": rows[10:30], "validation": rows[30:35]}
+    assert divide(PROTOCOL, LABELS, lists=lists).train.tolist() == rows[10:30].tolist()
+    lists[part] = lists[part][:-1]
+    expected = "expected 10 queries, 20 train, 5 validation, got"
+    with pytest.raises(DataError, match=f"NAME, index lists of protocol x: {expected} {len(lists[part])} {part}"):
+        divide(PROTOCOL, LABELS, lists=lists, name="NAME")
+    assert len(getattr(divide(PROTOCOL, LABELS, lists=lists, partial=True), part)) == len(lists[part])
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,28 @@ def test_what_another_category_reports_is_not_trained_on(root):
     assert any(note.startswith("2 more training triplets left out") for note in data.notes)
 
 
+def test_training_triplets_whose_target_is_reported_are_counted(root):
+    shared, other = names_of("shirt", "val")[0], names_of("shirt", "val")[-1]  # the last is in no triplet
+    right = triplets_of("shirt", "val")[0]["target"]
+    (note,) = [note for note in fashioniq.load(root, **OPTIONS).notes if "training triplets have the target" in note]
+    before = fashioniq.load(root, partial=True, validation=0)
+    targets = {pair.instance: pair.target.key for pair in before.train}.values()
+    reported = {row["target"] for c in CATEGORIES for row in triplets_of(c, "val")}
+    counts = sum(name in reported for name in targets), sum(name == shared for name in targets)
+    assert counts[0] == counts[1] == 1
+    start = "{} training triplets have the target of a reported query, {} one that is searched"
+    assert any(note.startswith(start.format(*counts)) for note in before.notes), before.notes
+    edit(root, "image_splits/split.toptee.train.json", lambda ids: [*ids, other, right])
+    reference = names_of("toptee", "train")[3]
+    more = [{"target": name, "candidate": reference, "captions": ["is red", "is long"]} for name in (other, right)]
+    edit(root, "captions/cap.toptee.train.json", lambda rows: [*rows, *more])
+    after = fashioniq.load(root, partial=True, validation=0)
+    assert any(note.startswith(start.format(2, 3)) for note in after.notes), after.notes
+    fewer = fashioniq.load(root, partial=True, validation=0, protocol="val")
+    assert any(note.startswith(start.format(2, 2)) for note in fewer.notes), fewer.notes
+    assert note.endswith("only those with the reference of a query are left out")
+
+
 def test_an_epoch_sees_every_triplet_once_with_one_of_its_four_texts(root):
     data = fashioniq.load(root, **OPTIONS)
     pairs = [pair for pair in data.train if pair.instance == 0]

@@ -1,5 +1,8 @@
 """The files of hashing papers, DCMH's matrices, the CLIP family's and CRCGS's: what they hold, or what is wrong."""
 
+import re
+import threading
+
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -7,7 +10,7 @@ from trees.asked import cut, items_of, order_of
 from trees.matlab import write_version_73
 from trees.mirflickr25k import LAYOUTS, WORDS, draw, matrices, official, pixels
 
-from hashret.data import check, mirflickr25k
+from hashret.data import check, imagerows, mirflickr25k
 from hashret.errors import DataError, DataFileError
 
 PROTOCOLS = ("dcmh", "mith", "dchmt", "ucch", "crcgs")
@@ -234,6 +237,55 @@ def test_lists_that_cannot_be_meant(make):
     (root / "val_data_list.npy").unlink()
     with pytest.raises(DataError, match=r"val_data_list.npy.*got nothing"):
         load(root, protocol="crcgs")
+
+
+def test_a_lone_list_stops_no_protocol_but_the_one_that_asks_for_it(make):
+    root, _ = make("matrices")
+    before = load(root)
+    np.save(root / "test_data_list.npy", np.array([1, 40]))
+    np.save(root / "data_list.npy", np.array([1.5]))
+    for protocol in ("dcmh", "mith", "ucch"):
+        assert len(items_of(load(root, protocol=protocol))) == 40
+    assert order_of(load(root)) == order_of(before)
+    assert mirflickr25k.read_annotations(root).lists is None
+    for match in (
+        "data_list.npy: expected row numbers",
+        "train_data_list.npy: expected the list beside test_data_list",
+    ):
+        with pytest.raises(DataError, match=match):
+            load(root, protocol="crcgs")
+        checked = check("mirflickr25k", root)
+        assert re.search(match, *checked.survey.damaged)
+        assert checked.decoded == 40
+        (root / "data_list.npy").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("suffix", [".mat", " of version 5"])
+def test_pixels_of_another_type_are_damaged(make, suffix):
+    root, _ = make("matrices")
+    path = root / "mirflickr25k-iall.mat"
+    path.unlink()
+    write = savemat if suffix == " of version 5" else write_version_73
+    write(path, {"IAll": pixels(40).astype(np.float64)})
+    with pytest.raises(DataFileError, match="iall.mat: expected pixels in uint8, got float64"):
+        load(root)
+    checked = check("mirflickr25k", root)
+    assert any("iall.mat: expected pixels in uint8, got float64" in line for line in checked.survey.damaged)
+    assert (checked.decoded, dict(checked.unreadable)) == (0, {})
+
+
+def test_the_matrix_of_pixels_is_opened_once_and_by_no_thread(make, monkeypatch):
+    root, _ = make("matrices")
+    opened, really = [], imagerows.open_matrix
+
+    def noticed(path, *args, **options):
+        opened.append((path.name, threading.current_thread() is threading.main_thread()))
+        return really(path, *args, **options)
+
+    monkeypatch.setattr(imagerows, "open_matrix", noticed)
+    checked = check("mirflickr25k", root)
+    assert checked.decoded == 40
+    assert opened == [("mirflickr25k-iall.mat", True)]
 
 
 def test_the_protocols_own_form_is_preferred(make):

@@ -126,3 +126,11 @@ def test_numbers_and_damage_are_no_strings(tmp_path):
     for path in (*sorted(tmp_path.iterdir()), tmp_path / "absent.txt"):
         with pytest.raises(DataFileError):
             open_strings(path, ["X"])
+
+
+def test_lines_that_are_not_utf_8_are_latin_1(tmp_path):
+    path = tmp_path / "caption.txt"
+    path.write_bytes("un été\r\nà Zürich\n".encode("latin-1"))
+    assert open_strings(path) == ["un été", "à Zürich"]
+    path.write_bytes("un été\nà Zürich\n".encode("utf-8-sig"))
+    assert open_strings(path) == ["un été", "à Zürich"]

@@ -218,6 +218,47 @@ def test_features_are_for_all_rows_or_for_the_usable_ones(make):
     assert any("features of 3 values from f.mat" in note for note in data.notes)
 
 
+@pytest.mark.parametrize("protocol", ["dcmh", "dchmt"])
+def test_features_in_the_order_of_the_numbers_are_joined_by_image(make, protocol):
+    root, options = make("official tree")
+    every = np.arange(1, 45, dtype=np.float32)[:, None] * [1, -1]
+    labelled = [number for number in range(1, 45) if number not in (41, 42)]
+    tagged = range(1, 41)
+    np.save(root / "all.npy", every)
+    np.save(root / "usable.npy", every[np.array(labelled if protocol == "dchmt" else tagged) - 1])
+    pictures = load(root, **options, protocol=protocol)
+    for features in ("all.npy", "usable.npy"):
+        data = load(root, **options, protocol=protocol, features=features)
+        found = items_of(data)
+        assert found.keys() == items_of(pictures).keys()
+        assert {key: image.tolist() for key, (_, _, image) in found.items()} == {
+            key: every[int(key[2:-4]) - 1].tolist() for key in found
+        }
+        assert order_of(data) == order_of(pictures)
+
+
+def test_shuffled_features_are_refused(tmp_path):
+    drawn = draw(600)
+    savemat(tmp_path / "mirflickr25k-yall.mat", {"YAll": drawn.bags})
+    savemat(tmp_path / "mirflickr25k-lall.mat", {"LAll": drawn.labels})
+    vectors = drawn.labels + 0.5 * np.random.default_rng(0).standard_normal(drawn.labels.shape)
+    np.save(tmp_path / "f.npy", vectors)
+    assert len(items_of(load(tmp_path, features="f.npy"))) == 600
+    np.save(tmp_path / "f.npy", np.random.default_rng(1).permutation(vectors))
+    with pytest.raises(DataError, match="MIRFLICKR-25K, labels.*something of the image features in.*shuffled rows"):
+        load(tmp_path, features="f.npy")
+
+
+@pytest.mark.parametrize("protocol", ["dcmh", "mith", "dchmt", "ucch", "crcgs"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_asked_in_another_order_than_the_authors_is_noted(make, layout, protocol):
+    root, options = make(layout)
+    notes = [
+        note for note in load(root, **options, protocol=protocol).notes if "not in the order of the authors" in note
+    ]
+    assert len(notes) == (protocol in ("dcmh", "ucch") and layout in ("official tree", "clip", "crcgs"))
+
+
 def test_features_that_do_not_fit_are_refused(make):
     root, options = make("official tree")
     np.save(root / "short.npy", np.zeros((39, 3)))
@@ -262,7 +303,8 @@ def test_the_real_tags_and_labels(tmp_path):
     checked = check("mirflickr25k", REAL)
     assert [line.partition(":")[0] for line in checked.problems()] == ["missing"]
     assert all(count.found == count.official for count in checked.survey.counts)
-    np.save(tmp_path / "features.npy", np.random.default_rng(0).standard_normal((20_015, 8)).astype(np.float32))
+    noise = np.random.default_rng(0).standard_normal(columns.labels.shape)
+    np.save(tmp_path / "features.npy", (columns.labels + noise).astype(np.float32))
     data = mirflickr25k.load(REAL, features=str(tmp_path / "features.npy"))
     i2t, t2i = data.test
     assert (len(i2t.queries), len(data.train), len(i2t.gallery), len(t2i.gallery)) == (2_000, 10_000, 18_015, 18_015)

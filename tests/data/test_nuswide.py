@@ -60,18 +60,24 @@ def test_the_official_tree_of_21_labels(tree, protocol, rows):
     assert queries == [drawn.names[rows[place]] for place in drawn_rows[: len(queries)]]
 
 
-def test_ucch_takes_ten_labels_and_the_last_items_as_queries(tree):
-    data, drawn = load(tree, protocol="ucch"), drawn_official()
+def test_ucch_takes_no_official_tree_whose_last_items_are_of_one_topic(tree):
+    match = r"protocol ucch: expected the authors' nus-wide-tc10.*folder by folder.*Get nus-wide-tc10-lall.mat"
+    with pytest.raises(DataError, match=match):
+        load(tree, protocol="ucch")
+    drawn = drawn_official()
     columns = [TC21.index(name) for name in TC10]
-    rows = [row for row in range(147) if drawn.labels[row, columns].any()]
-    assert data.classes == tuple(TC10)
-    found = items_of(data)
-    assert {name: labels.tolist() for name, (labels, _, _) in found.items()} == {
-        drawn.names[row]: drawn.labels[row, columns].tolist() for row in rows
-    }
-    queries, database = order_of(data)
-    assert [*database, *queries] == [drawn.names[row] for row in rows]
-    assert len(data.train) + len(data.validation[0].queries) == len(database)
+    told = nuswide.read_annotations(tree, protocol="ucch")
+    assert told.classes == tuple(TC10)
+    assert told.labels.tolist() == drawn.labels[:, columns].tolist()
+    LAYOUTS["matrices of 10"].make(tree)
+    data = load(tree, protocol="ucch", images="features")
+    assert any("nus-wide-tc10-*all.mat" in note for note in data.notes)
+    assert not any("not in the order of the authors" in note for note in data.notes)
+    assert len(data.train) + len(data.validation[0].queries) == len(data.test[0].gallery)
+    (tree / "ImageList" / "Imagelist.txt").unlink()
+    (tree / "nus-wide-tc10-yall.mat").unlink()
+    with pytest.raises(DataFileError, match=r"nus-wide-tc10-yall.mat: expected tags, YAll \(nus-wide-tc10-\*all.mat\)"):
+        load(tree, protocol="ucch")
 
 
 def test_the_ten_commonest_labels_are_counted_where_all_are_there(tree):
@@ -80,15 +86,14 @@ def test_the_ten_commonest_labels_are_counted_where_all_are_there(tree):
     for number in range(58):
         rows = (np.arange(147) % 7 < 6 - number).astype(int)  # two that are commoner than most
         (labels / f"Labels_other{number}.txt").write_text("".join(f"{value}\n" for value in rows))
-    assert load(tree, protocol="ucch").classes == tuple(TC10)
+    assert nuswide.read_annotations(tree, protocol="ucch").classes == tuple(TC10)
     (labels / "Labels_other58.txt").write_text("0\n" * 147)
     assert len(list(labels.iterdir())) == 81
     counts = {name: int(drawn.labels[:, column].sum()) for column, name in enumerate(TC21)}
     counts |= {f"other{number}": int((np.arange(147) % 7 < 6 - number).sum()) for number in range(58)}
     expected = sorted(sorted(counts, key=lambda name: (-counts[name], name))[:10])
     assert {"other0", "other1", "sky"} < set(expected)
-    data = load(tree, protocol="ucch")
-    assert data.classes == tuple(expected)
+    assert nuswide.read_annotations(tree, protocol="ucch").classes == tuple(expected)
     assert load(tree, protocol="dcmh").classes == tuple(TC21)
 
 
@@ -102,7 +107,7 @@ def test_class_by_class_without_lists(tree):
     assert nuswide.CARD.protocol("crcgs").metrics == ("map@2100:hits",)
 
 
-@pytest.mark.parametrize("protocol", ["dcmh", "mith", "dchmt", "ucch", "crcgs"])
+@pytest.mark.parametrize("protocol", ["dcmh", "mith", "dchmt", "crcgs"])
 def test_a_bag_has_the_listed_tags(tree, protocol):
     drawn = drawn_official()
     for key, (_, text, _) in items_of(load(tree, protocol=protocol, texts="bag")).items():
@@ -219,7 +224,7 @@ def test_shuffled_labels_are_refused(tmp_path):
     assert len(items_of(load(tmp_path, features="f.npy"))) == 630
     shuffled = np.random.default_rng(0).permutation(drawn.labels)
     write_official(tmp_path, type(drawn)(shuffled, drawn.bags, drawn.names))
-    for protocol in ("dcmh", "dchmt", "ucch"):
+    for protocol in ("dcmh", "dchmt"):
         with pytest.raises(DataError, match="NUS-WIDE, labels.*shuffled"):
             load(tmp_path, features="f.npy", protocol=protocol)
     with pytest.raises(DataError, match="NUS-WIDE, labels.*shuffled"):
@@ -294,6 +299,8 @@ def test_the_matrices_of_10(tmp_path):
     assert data.classes == tuple(TC10)
     queries, database = order_of(data)
     assert [*database, *queries] == [str(row) for row in range(len(items_of(data)))]
+    with pytest.raises(DataError, match=rf"ucch: expected 186,577 usable items, got {len(items_of(data))}"):
+        nuswide.load(tmp_path, protocol="ucch")
     write_version_73(tmp_path / "nus-wide-tc10-yall.mat", {"YAll": np.ones((7, 24))})
     with pytest.raises(DataError, match=r"yall.mat: expected \d+ rows as in nus-wide-tc10-lall.mat, got 7"):
         load(tmp_path, protocol="ucch")
@@ -332,7 +339,7 @@ def test_the_lists_of_crcgs_are_rows_of_its_files(tmp_path):
 
 @pytest.mark.parametrize(
     ("protocol", "items"),
-    [("dcmh", "195,834"), ("mith", "190,421"), ("dchmt", "195,834"), ("ucch", "186,577"), ("crcgs", "190,421")],
+    [("dcmh", "195,834"), ("mith", "190,421"), ("dchmt", "195,834"), ("crcgs", "190,421")],
 )
 def test_a_small_set_is_refused_unless_a_part_is_meant(tree, protocol, items):
     with pytest.raises(DataError, match=f"{protocol}: expected {items} usable items, got 1[0-9][0-9].*partial"):

@@ -8,6 +8,7 @@ import pytest
 from trees.shoes import LAYOUTS, names_of, remarks_of
 
 from hashret.data import check, shoes
+from hashret.data.composed_files import find_pictures
 from hashret.errors import DataError, FileError, InputError
 from hashret.evaluation import evaluate
 
@@ -166,6 +167,32 @@ def test_other_numbers_are_refused_unless_a_part_is_wanted(root):
     with pytest.raises(DataError, match=r"train triplets: expected 8,990, got 18.*data\.partial=true"):
         shoes.load(root)
     assert shoes.load(root, **OPTIONS).name == "Shoes (partial)"
+
+
+def test_a_smaller_gallery_is_no_whole_set(root, monkeypatch):
+    monkeypatch.setattr(shoes, "TRIPLETS", {split: len(remarks_of(split)) for split in ("train", "eval")})
+    monkeypatch.setattr(shoes, "IMAGES", {split: len(names_of(split)) for split in ("train", "eval")})
+    assert shoes.load(root, **OPTIONS).name == shoes.load(root, validation=4).name == "Shoes"
+    monkeypatch.setattr(shoes, "IMAGES", {"train": len(names_of("train")), "eval": len(names_of("eval")) + 1})
+    assert shoes.load(root, **OPTIONS).name == "Shoes (partial)"
+
+
+def test_hidden_folders_and_loops_hold_no_pictures(root):
+    name = names_of("eval")[0]
+    (path,) = root.rglob(name)
+    hidden = root / ".cache"
+    hidden.mkdir()
+    path.rename(hidden / name)
+    assert shoes.load(root, **OPTIONS).test[0].gallery[0].image == root / "images" / name
+    (hidden / name).rename(path)
+    for place in (root / "attributedata", path.parent):
+        (place / "again").symlink_to(root, target_is_directory=True)
+    assert not [picture for picture in find_pictures([root]).values() if "again" in picture.parts]
+    elsewhere = root.parent / f"{root.name} elsewhere"
+    elsewhere.mkdir()
+    path.rename(elsewhere / name)
+    (root / "linked").symlink_to(elsewhere, target_is_directory=True)
+    assert find_pictures([root])[name] == root / "linked" / name
 
 
 @pytest.mark.parametrize(

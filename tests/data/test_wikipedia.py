@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import loadmat
+import trees.wikipedia
+from scipy.io import loadmat, savemat
 from trees.wikipedia import CLASSES, make, make_whole, rows
 
 from hashret.data import check, wikipedia
@@ -185,6 +186,42 @@ def test_missing_and_damaged_features_say_where_to_get_them(root):
     with pytest.raises(DataFileError, match=r"raw_features.mat.*crossmodal"):
         load(root)
     assert check("wikipedia", root).survey.missing == ("raw_features.mat: the released features",)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["T_tr", "T_te", "I_tr", "I_te"])
+@pytest.mark.parametrize("tree", ["root", "whole"])
+def test_features_that_are_no_numbers_are_reported(request, tree, name, value):
+    folder = request.getfixturevalue(tree)
+    matrices = {key: rows for key, rows in loadmat(folder / "raw_features.mat").items() if key[:2] in ("I_", "T_")}
+    matrices[name][[3, 5], 1] = value
+    savemat(folder / "raw_features.mat", matrices)
+    checked = check("wikipedia", folder)
+    split = "train" if name.endswith("tr") else "test"
+    if name.startswith("T"):
+        (line,) = checked.survey.damaged
+        assert f"texts of {split}, got NaN or infinity in 2 rows, first row 3 ({rows(split)[3][0]})" in line
+        assert not checked.unreadable
+    else:
+        ending = " (features)" if tree == "whole" else ""
+        assert checked.unreadable.keys() == {f"{split}3{ending}", f"{split}5{ending}"}
+        assert not checked.survey.damaged
+    assert checked.decoded == (72 if tree == "whole" else 36)
+
+
+@pytest.mark.parametrize("side", ["I", "T"])
+def test_shuffled_features_are_refused(tmp_path, monkeypatch, side):
+    monkeypatch.setitem(trees.wikipedia.SIZES, "train", 600)
+    make(tmp_path)
+    assert len(load(tmp_path).train) == 592
+    matrices = {key: rows for key, rows in loadmat(tmp_path / "raw_features.mat").items() if key[:2] in ("I_", "T_")}
+    matrices[f"{side}_tr"] = np.random.default_rng(0).permutation(matrices[f"{side}_tr"])
+    savemat(tmp_path / "raw_features.mat", matrices)
+    what = {"I": "image features", "T": "texts"}[side]
+    with pytest.raises(DataError, match=rf"Wikipedia, train, labels.*something of the {what} in.*shuffled rows"):
+        load(tmp_path)
+    (line,) = check("wikipedia", tmp_path).survey.damaged
+    assert f"something of the {what} in" in line
 
 
 @pytest.mark.parametrize("validation", [-1, 23, 200])

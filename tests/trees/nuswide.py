@@ -129,8 +129,8 @@ def crcgs(root: Path) -> dict[str, Any]:
 
 OF_21 = ("dcmh", "mith", "dchmt", "crcgs")
 LAYOUTS = {
-    "official tree": Layout(official),
-    "official tree, flat": Layout(flat),
+    "official tree": Layout(official, OF_21),
+    "official tree, flat": Layout(flat, OF_21),
     "matrices of 21": Layout(matrices_21, OF_21),
     "matrices of 10": Layout(matrices_10, ("ucch",)),
     "clip": Layout(clip, OF_21),
