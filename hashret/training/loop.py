@@ -7,6 +7,7 @@ same number of threads. What a stage learns is the method's business; by what it
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -78,7 +79,7 @@ def fit(
         resume: Continue from ``folder/last.safetensors`` if there is one.
 
     Raises:
-        TrainingError: A loss became NaN or infinite.
+        TrainingError: A loss became NaN or infinite, or a stage is resumed on other items than it began with.
         FileError: A checkpoint cannot be read or written.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -259,13 +260,24 @@ class _StageRun:
     def _fix_features(self) -> None:
         """Compute what the stage keeps of the stages before it, once; a resumed run reads what was computed then."""
         started = self.progress.epoch or self.progress.step
+        items = {side: self._items(side) for side in self.stage.keeps}
         if started and self.fixed.exists():
-            arrays, _ = read_arrays(self.fixed, kind="hashret.fixed/1")
+            arrays, metadata = read_arrays(self.fixed, kind="hashret.fixed/1")
+            if metadata.get("items") != items:
+                raise TrainingError(
+                    f"{self.stage.name}, resumed", expected="the items it began with", got="others",
+                    remedy="Files were mended, added or lost meanwhile: train into another folder.",
+                )  # fmt: skip
         else:
             arrays = {side: self._fixed_side(side).numpy() for side in self.stage.keeps}
-            write_arrays(self.fixed, arrays, kind="hashret.fixed/1")
+            write_arrays(self.fixed, arrays, kind="hashret.fixed/1", metadata={"items": items})
         for side in ("query", "target"):
             self.table.fixed[side] = torch.from_numpy(arrays[side]) if side in arrays else None
+
+    def _items(self, side: Side) -> str:
+        """What tells the distinct examples of one side, in their order, from others: a digest of their keys."""
+        keys = "\0".join(example.key for example in self.table.examples[side])
+        return hashlib.blake2b(keys.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def _fixed_side(self, side: Side) -> Tensor:
         """What the stage keeps of one side's distinct examples, (examples, D)."""

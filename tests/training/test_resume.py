@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hashret.arrayfile import read_arrays
+from hashret.arrayfile import read_arrays, write_arrays
 from hashret.errors import FormatError, TrainingError
 from hashret.methods import METHODS
 from hashret.pipeline import read_recipe, train
@@ -112,6 +112,29 @@ def test_a_run_that_ends_between_log_and_checkpoint_logs_every_epoch_once(tmp_pa
     train(recipe, tmp_path / "broken", quiet=True, resume=True)
     train(recipe, tmp_path / "whole", quiet=True)
     assert rows(tmp_path / "broken") == rows(tmp_path / "whole")
+
+
+def test_a_stage_is_not_resumed_on_other_items(tmp_path, monkeypatch):
+    save = loop.save_checkpoint
+
+    def fails(path, model, optimizers, progress):
+        save(path, model, optimizers, progress)
+        if (progress.stage, progress.epoch) == (3, 1):
+            raise OSError("killed here")
+
+    recipe = read_recipe(RECIPE, [f"stages.{name}.epochs=1" for name in ("image_to_text", "text_to_image", "student")])
+    monkeypatch.setattr(loop, "save_checkpoint", fails)
+    with pytest.raises(OSError, match="killed here"):
+        train(recipe, tmp_path, quiet=True)
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    fixed = tmp_path / "fixed-binary.safetensors"
+    arrays, metadata = read_arrays(fixed, kind="hashret.fixed/1")
+    write_arrays(fixed, arrays, kind="hashret.fixed/1", metadata={"items": {**metadata["items"], "query": "others"}})
+    with pytest.raises(TrainingError, match="binary, resumed: expected the items it began with"):
+        train(recipe, tmp_path, quiet=True, resume=True)
+    write_arrays(fixed, arrays, kind="hashret.fixed/1", metadata=metadata)
+    train(recipe, tmp_path, quiet=True, resume=True)
+    assert (tmp_path / "model" / "model.safetensors").exists()
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
