@@ -99,7 +99,7 @@ class DataError(HashretError):
 
 
 class DataFileError(DataError, FileError):
-    """A dataset's own file is missing, damaged or of another form; says where to get it."""
+    """A dataset's own file is missing, damaged or of another form."""
 
 
 class RecipeError(HashretError):

@@ -106,6 +106,8 @@ def mistake(words, main):
         if command is None:
             return f"no command {rest[0]}"
         inner = click.Context(command, info_name=rest[0], parent=context)
+        if isinstance(command, click.Group):
+            return mistake(rest[1:], command)
         values, extra, _ = command.make_parser(inner).parse_args(rest[1:])
     except click.UsageError as error:
         return error.format_message()

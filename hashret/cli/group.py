@@ -9,6 +9,7 @@ from hashret.cli.data import data
 from hashret.cli.demo import demo
 from hashret.cli.encode import encode
 from hashret.cli.evaluate import evaluate
+from hashret.cli.hash import hash_group
 from hashret.cli.index import index
 from hashret.cli.search import search
 from hashret.cli.train import train
@@ -41,6 +42,7 @@ def main(debug: bool) -> None:
     hashret data check flickr ROOT                  is this copy of a dataset whole?
     hashret train recipe.yaml --data ROOT --out RUN learn codes from image-text pairs
     hashret encode RUN photos/ --side image --out c.safetensors
+    hashret hash fit clip.npy --hasher itq --out H  codes for embeddings you already have
     hashret index c.safetensors --out photos.index
     hashret search photos.index --run RUN --text "a dog runs through the snow"
     hashret evaluate RUN                            mAP and recall on the test split, ties stated
@@ -48,5 +50,5 @@ def main(debug: bool) -> None:
     """
 
 
-for command in (demo, data, train, encode, index, search, evaluate, compare):
+for command in (demo, data, train, encode, hash_group, index, search, evaluate, compare):
     main.add_command(command)

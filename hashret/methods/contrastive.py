@@ -1,4 +1,20 @@
-"""contrastive: small heads over any image and text encoder, trained by contrast alone, and a hash layer on top."""
+"""contrastive: small heads over any image and text encoder, trained by contrast alone, and a hash layer on top.
+
+The baseline most people start from, for pairs of any kind: images and texts, labelled or not, and composed queries,
+whose embedding is the direction of the sum of image and text. Two stages: heads (with the encoders, if these are not
+frozen) learn by the symmetric InfoNCE of CLIP with a learnable temperature; a hash layer then learns the same contrast
+on relaxed codes. What is right is nobody's negative: pairs of one instance, equal targets, equal queries. Where all
+pairs have labels, a supervised contrast stands beside it. It is no paper's method and claims no paper's figures.
+
+Measured on Wikipedia's features at 64 bits, one seed, mean mAP of the codes over both validation tasks:
+
+* ``label_weight`` 0, 1, 10: .311, .398, .460. Where answers share labels, a large weight pays; where captions are to
+  find their own image it was not measured, so the default stays at 1.
+* ``hash_head`` mlp, linear: .398, .352.
+* ``dropout`` 0.1, 0.3: .398, .287; a text there has 10 values, of which few can be spared.
+
+Features enter a head at one length, since histograms that add up to 1 and raw activations differ a thousandfold.
+"""
 
 from __future__ import annotations
 
