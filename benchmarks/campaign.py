@@ -26,7 +26,7 @@ from published import PublishedRow
 from hashret.arrayfile import read_arrays, replace_file
 from hashret.errors import InputError
 from hashret.pipeline import evaluate_run, read_recipe, train
-from hashret.pipeline.evaluate import By
+from hashret.pipeline.evaluate import By, Database
 from hashret.recipe import Recipe
 from hashret.run import Run
 from hashret.training.checkpoint import KIND
@@ -38,7 +38,10 @@ __all__ = [
     "Entry",
     "Outcome",
     "add_arguments",
+    "check_same_data",
     "entries",
+    "machine",
+    "recipe_file",
     "run_all",
     "say",
     "write_json",
@@ -94,11 +97,13 @@ class Demand:
         metrics: Names.
         by: Whether by codes, by embeddings or by both.
         unanswered: What becomes of queries without a right answer.
+        database: Whose codes are searched.
     """
 
     metrics: tuple[str, ...]
     by: tuple[By, ...] = ("codes",)
     unanswered: str = "omit"
+    database: Database = "encoded"
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class Outcome:
         for by, content in self.content.items():
             score = next(score for tasks in content["scores"].values() for score in tasks.values())
             asked = ["--metrics", ",".join(score["means"]), "--unanswered", score["policy"], "--by", by]
+            asked += [] if content["database"] == "encoded" else ["--database", content["database"]]
             measuring.append(shlex.join(["hashret", "evaluate", str(entry.folder), *asked]))
         return {
             "method": entry.method, "bits": entry.bits, "seed": entry.seed, "folder": str(entry.folder),
@@ -131,11 +137,11 @@ class Outcome:
         }  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every campaign is asked for."""
+def add_arguments(parser: argparse.ArgumentParser, *, methods: bool = True) -> None:
+    """What every campaign is asked for; with ``methods`` at least one of them."""
     parser.add_argument("dataset", help="ends the names of its recipes: configs/METHOD-DATASET.yaml")
     parser.add_argument("root", nargs="?", default="-", help="root of the dataset; - or nothing for one that is drawn")
-    parser.add_argument("--methods", nargs="+", required=True)
+    parser.add_argument("--methods", nargs="+", required=methods, default=[])
     parser.add_argument("--bits", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--seeds", type=int, default=1, help="how many: 0, 1, ... [default: 1]")
     parser.add_argument("--set", dest="overrides", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
@@ -170,7 +176,7 @@ def entries(asked: argparse.Namespace, out: Path, protocol: str | None = None) -
     for bits in dict.fromkeys(asked.bits):
         for method in dict.fromkeys(asked.methods):
             for seed in range(asked.seeds):
-                source = _source(asked.configs, method, asked.dataset)
+                source = recipe_file(asked.configs, method, asked.dataset)
                 overrides = (*fixed, f"method.bits={bits}", f"training.seed={seed}")
                 recipe = read_recipe(source, overrides)
                 folder = out / f"{method}-{bits}-seed{seed}"
@@ -193,7 +199,12 @@ def _check_alike(made: Sequence[Entry]) -> None:
         )  # fmt: skip
 
 
-def _source(configs: Path, method: str, dataset: str) -> Path:
+def recipe_file(configs: Path, method: str, dataset: str) -> Path:
+    """The recipe of a method on a dataset.
+
+    Raises:
+        InputError: There is none.
+    """
     path = configs / f"{method}-{dataset}.yaml"
     if not path.is_file():
         there = sorted(file.stem for file in configs.glob("*.yaml"))
@@ -236,18 +247,18 @@ def run_all(runs: Sequence[Entry], demand_of: Callable[[Entry], Demand]) -> list
                 told = ["measured"]
                 found = evaluate_run(
                     entry.folder, data=entry.root, metrics=demand.metrics, unanswered=demand.unanswered, by=part,
-                    say=once,
+                    database=demand.database, floors=entry.seed == 0, say=once,
                 ).to_dict()  # fmt: skip
             content[part] = found
         seconds = _training_seconds(entry)
         told = [f"{word} in {time.monotonic() - begun:.1f} s" for word in told] or ["measured before"]
         say(f"{name}: trained {'before ' if trained else ''}in {seconds:.1f} s, {told[0]}")
         outcomes.append(Outcome(entry, content, seconds))
-    _check_same_data(outcomes)
+    check_same_data(outcomes)
     return outcomes
 
 
-def _check_same_data(outcomes: Sequence[Outcome]) -> None:
+def check_same_data(outcomes: Sequence[Outcome]) -> None:
     """Refuse figures of different splits or sizes: they could not stand in one table."""
     told = {
         outcome.entry.method: f"{content['dataset']}, {content['sizes']}"
@@ -270,7 +281,7 @@ def _training_seconds(entry: Entry) -> float:
 def _kept(entry: Entry, demand: Demand, by: By) -> Content | None:
     """What a run folder holds of an earlier measurement, if it is of every metric by the same rules."""
     run = Run.open(entry.folder)
-    path = run.results if by == "codes" else run.embedding_results
+    path = run.measured(by, demand.database)[0]
     if not path.exists():
         return None
     content: Content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,40 +1,66 @@
-"""Which of CRCGS's options measures better: the default against each one changed, on the validation split.
+"""The ablation of CRCGS: the recipe against each of its parts left out or added, on the validation split.
 
     python benchmarks/crcgs_options.py configs/crcgs-flickr8k.yaml --data ROOT --seeds 0 1 2 --out options.json
+    python benchmarks/crcgs_options.py configs/crcgs_published-flickr8k.yaml --data ROOT --rows default "no contrast"
 
-Each row is a whole training run with one change; its score is the tie-aware mAP of the codes on the validation tasks,
-which no row is trained on. The test split is not touched. Rows are printed as they finish and written as JSON.
+The rows are those of the recipe's variant, improved or published. Each is a whole training run with one change; its
+score is the tie-aware mAP of the codes on the validation tasks, which no row is trained on. The test split is not
+touched. Runs are kept in the JSON as they finish, and one that is there is not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from hashret.arrayfile import replace_file
 from hashret.evaluation import evaluate
 from hashret.pipeline import load_data, read_recipe, train
 from hashret.pipeline.train import freeze
 from hashret.recipe import Recipe
-from hashret.report import to_markdown
+from hashret.report import Cell, Sheet
 
-CHANGES: dict[str, tuple[str, ...]] = {
-    "default": (),
-    "likelihood_scale 1/2 (release)": ("method.likelihood_scale=0.5",),
-    "noise by items (CRD)": ("method.noise=items",),
-    "self in the support set (release)": ("method.support_includes_self=true",),
-    "no quantisation term (release)": ("method.quantization_weight=0",),
-    "three tanh layers (release)": ("method.tower_layers=3", "method.activation=tanh"),
-    "generators by L1": ("method.generator_loss=l1",),
-    "generators by MSE": ("method.generator_loss=mse",),
-    "no contrast": ("method.contrastive_weight=0",),
-    "no distillation": ("method.distillation_weight=0",),
-    "no adversaries": ("method.adversarial_weight=0",),
-    "no support set": ("method.support_weight=0",),
-    "all of the release": ("method.preset=published-mirflickr25k",),
+GENERATORS = ("stages.image_to_text.epochs=10", "stages.text_to_image.epochs=10")
+NO_CONTRAST = ("method.contrastive_weight=0", "method.intra_weight=0", "method.embedding_weight=0")
+BASE = ("method.pair_weight=1", "method.classification_weight=1")
+
+CHANGES: dict[str, dict[str, tuple[str, ...]]] = {
+    "crcgs": {
+        "default": (),
+        "no contrast across modalities": ("method.contrastive_weight=0",),
+        "no contrast within a modality": ("method.intra_weight=0",),
+        "no contrast in the shared space": ("method.embedding_weight=0",),
+        "pairs and classifier instead of contrast (base only)": (*NO_CONTRAST, *BASE),
+        "with pairs and classifier": BASE,
+        "with generative features, weight 0.1": ("method.generative_weight=0.1", *GENERATORS),
+        "with generative features, weight 1": ("method.generative_weight=1", *GENERATORS),
+        "with a support set, weight 0.1": ("method.support_weight=0.1",),
+        "with a support set, weight 1": ("method.support_weight=1",),
+        "with a quantisation term": ("method.quantization_weight=0.1",),
+        "no standardised features": ("method.standardize=none",),
+        "no dropped image features": ("method.image_dropout=0",),
+    },
+    "crcgs_published": {
+        "default": (),
+        "likelihood_scale 1/2 (release)": ("method.likelihood_scale=0.5",),
+        "noise by items (CRD)": ("method.noise=items",),
+        "self in the support set (release)": ("method.support_includes_self=true",),
+        "no quantisation term (release)": ("method.quantization_weight=0",),
+        "three tanh layers (release)": ("method.tower_layers=3", "method.activation=tanh"),
+        "generators by L1": ("method.generator_loss=l1",),
+        "generators by MSE": ("method.generator_loss=mse",),
+        "no contrast": ("method.contrastive_weight=0",),
+        "no distillation": ("method.distillation_weight=0",),
+        "no adversaries": ("method.adversarial_weight=0",),
+        "no support set": ("method.support_weight=0",),
+        "all of the release": ("method.preset=published-mirflickr25k",),
+    },
 }
 
 
@@ -50,6 +76,11 @@ def score(recipe: Recipe, data: str) -> dict[str, float]:
     }
 
 
+def digest(recipe: Recipe) -> str:
+    """What tells a recipe from others."""
+    return hashlib.blake2b(json.dumps(recipe.to_dict()).encode(), digest_size=6).hexdigest()
+
+
 def _shown(values: list[float]) -> str:
     """Mean and, of several seeds, their standard deviation."""
     spread = f" +- {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
@@ -63,25 +94,34 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="root of the dataset")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rows", nargs="+", choices=list(CHANGES), default=list(CHANGES))
+    parser.add_argument("--rows", nargs="+", help="of the variant's rows, these alone")
     parser.add_argument("--out", default="crcgs_options.json")
-    arguments = parser.parse_args()
-    results: dict[str, list[dict[str, float]]] = {}
-    for row in arguments.rows:
-        runs = [
-            score(
-                read_recipe(arguments.recipe, [*CHANGES[row], *arguments.overrides, f"training.seed={seed}"]),
-                arguments.data,
-            )
-            for seed in arguments.seeds
-        ]
-        results[row] = runs
-        print(row, " ".join(f"{task} {_shown([run[task] for run in runs])}" for task in runs[0]), flush=True)
-        Path(arguments.out).write_text(json.dumps(results, indent=1), encoding="utf-8")
-    tasks = list(next(iter(results.values()))[0])
-    rows = {row: {task: float(np.mean([run[task] for run in runs])) for task in tasks} for row, runs in results.items()}
-    print(f"\nmAP on the validation tasks, ties expected, mean of {len(arguments.seeds)} seeds\n")
-    print(to_markdown(tasks, rows))
+    asked = parser.parse_args()
+    changes = CHANGES[read_recipe(asked.recipe, asked.overrides).method.name]
+    unknown = [row for row in asked.rows or [] if row not in changes]
+    if unknown:
+        parser.error(f"--rows: expected some of {', '.join(changes)}, got {', '.join(unknown)}")
+    out = Path(asked.out)
+    kept: dict[str, dict[str, float]] = json.loads(out.read_text("utf-8")) if out.exists() else {}
+    rows: dict[str, list[dict[str, float]]] = {}
+    for row in asked.rows or changes:
+        for seed in asked.seeds:
+            recipe = read_recipe(asked.recipe, [*changes[row], *asked.overrides, f"training.seed={seed}"])
+            name = f"{row}, seed {seed}, {digest(recipe)}"
+            if name not in kept:
+                kept[name] = score(recipe, asked.data)
+                replace_file(out, json.dumps(kept, indent=1).encode())
+            rows.setdefault(row, []).append(kept[name])
+        told = " ".join(f"{task} {_shown([run[task] for run in rows[row]])}" for task in rows[row][0])
+        print(f"· {row}: {told}", file=sys.stderr, flush=True)
+    tasks = list(next(iter(rows.values()))[0])
+    body = []
+    for row, runs in rows.items():
+        means = [_shown([run[task] for run in runs]) for task in tasks]
+        both = _shown([float(np.mean(list(run.values()))) for run in runs])
+        body.append(tuple(Cell(text) for text in (row, *means, both)))
+    title = f"mAP of codes on the validation tasks, ties expected, {len(asked.seeds)} seeds"
+    print(Sheet((f"{Path(asked.recipe).stem}", *tasks, "mean"), tuple(body), title, ()).markdown())
 
 
 if __name__ == "__main__":

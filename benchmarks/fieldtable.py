@@ -95,7 +95,7 @@ def lines_of(outcomes: Sequence[Outcome], place: Place, scale: float = 1) -> lis
         scale: What values are multiplied by.
 
     Returns:
-        Lines; where a floor of several methods is not the same for all, its lines name the method.
+        Lines; where a floor of several methods is not the same in all columns they share, its lines name the method.
     """
     methods: dict[str, dict[Column, list[float]]] = {}
     floors: dict[str, dict[str, dict[Column, list[float]]]] = {}
@@ -114,9 +114,13 @@ def lines_of(outcomes: Sequence[Outcome], place: Place, scale: float = 1) -> lis
                 held.setdefault(column, []).append(scale * mean)
     lines = [Line(name, values) for name, values in methods.items()]
     for floor, by_method in floors.items():
-        same = all(values == next(iter(by_method.values())) for values in by_method.values())
-        for method, values in list(by_method.items())[: 1 if same else None]:
-            lines.append(Line(floor if same else f"{floor} of {method}", values))
+        together: dict[Column, Sequence[float]] = {}
+        for values in by_method.values():
+            together |= values
+        if all(together[at] == value for values in by_method.values() for at, value in values.items()):
+            lines.append(Line(floor, together))
+        else:
+            lines += [Line(f"{floor} of {method}", values) for method, values in by_method.items()]
     return lines
 
 

@@ -40,6 +40,8 @@ __all__ = [
 PATH = Path(__file__).with_name("published.yaml")
 _ABOUT = ("method", "source", "bits", "inputs", "database", "doubt")
 
+_DATABASES = "encoded|fused|learned|embeddings|not stated"
+
 RECALLS = "hit@K"
 """The metric of a table of recalls in percent, whose columns are the K."""
 
@@ -57,14 +59,14 @@ class Source(_Part):
         citation: Paper or page.
         read: Where the figures were read.
         inputs: What the methods read.
-        database: Whose codes are searched: "encoded", "learned", "embeddings" or "not stated".
+        database: Whose codes are searched: "encoded", "fused", "learned", "embeddings" or "not stated".
         doubt: What speaks against taking them at their word; empty where nothing is known.
     """
 
     citation: str = Field(min_length=1)
     read: str = Field(min_length=1)
     inputs: str = Field(min_length=1)
-    database: str = Field(pattern="^(encoded|learned|embeddings|not stated)$")
+    database: str = Field(pattern=f"^({_DATABASES})$")
     doubt: str = ""
 
 
@@ -75,7 +77,7 @@ class Row(_Part):
     source: str | None = None
     bits: int | None = Field(None, ge=1)
     inputs: str | None = None
-    database: str | None = None
+    database: str | None = Field(None, pattern=f"^({_DATABASES})$")
     doubt: str = ""
     figures: dict[str, list[Decimal | None]]
 

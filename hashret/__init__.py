@@ -17,6 +17,7 @@ from typing import Any
 
 _HOMES = {
     "Codes": "hashret.codes",
+    "EmbeddingStore": "hashret.search",
     "Example": "hashret.examples",
     "HammingIndex": "hashret.search",
     "HashretError": "hashret.errors",
@@ -26,6 +27,7 @@ _HOMES = {
     "RetrievalDataset": "hashret.examples",
     "Retriever": "hashret.retriever",
     "SameInstance": "hashret.relevance",
+    "Scored": "hashret.search",
     "Scores": "hashret.evaluation",
     "SharedLabels": "hashret.relevance",
     "Targets": "hashret.relevance",
@@ -34,6 +36,7 @@ _HOMES = {
     "evaluate": "hashret.evaluation",
     "merge": "hashret.search",
     "read_recipe": "hashret.pipeline",
+    "rerank": "hashret.search",
     "train": "hashret.pipeline",
 }
 

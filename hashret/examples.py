@@ -21,7 +21,7 @@ from PIL import Image
 from hashret.errors import DataError, InputError
 from hashret.relevance import Relevance
 
-__all__ = ["Example", "ImageSource", "Pair", "RetrievalDataset", "Task", "TextSource"]
+__all__ = ["Example", "ImageSource", "Pair", "RetrievalDataset", "Task", "TextSource", "joined"]
 
 ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any]
 TextSource = str | NDArray[Any]
@@ -55,6 +55,45 @@ class Example:
             object.__setattr__(self, "key", name or (self.text if isinstance(self.text, str) else ""))
 
 
+def joined(examples: Sequence[Example], partners: Sequence[Example]) -> list[Example]:
+    """Items of which both sides are there: each example with the other side of its item.
+
+    Args:
+        examples: Each an image or a text.
+        partners: As many; of an image its text, of a text its image.
+
+    Returns:
+        Examples of image and text, under the keys of ``examples``.
+
+    Raises:
+        InputError: Different numbers, or an item without an image or a text, or with two of one.
+
+    Example:
+        >>> item, = joined([Example(text="a dog", key="a.jpg#0")], [Example(image="a.jpg")])
+        >>> item.image, item.text, item.key
+        ('a.jpg', 'a dog', 'a.jpg#0')
+    """
+    if len(examples) != len(partners):
+        raise InputError(
+            "partners", expected=f"{len(examples)}, one an item", got=str(len(partners)),
+            remedy="Give the other side of each item.",
+        )  # fmt: skip
+    items = []
+    for number, (one, other) in enumerate(zip(examples, partners, strict=True)):
+        image, text = (one, other) if one.image is not None else (other, one)
+        if image.text is not None or text.image is not None:
+            raise InputError(
+                f"item {number} ({one.key})", expected="an image and a text, one beside the other",
+                got=f"{_parts(one)} beside {_parts(other)}", remedy="Only items that are pairs have two sides.",
+            )  # fmt: skip
+        items.append(Example(image=image.image, text=text.text, key=one.key))
+    return items
+
+
+def _parts(example: Example) -> str:
+    return " and ".join(name for name in ("image", "text") if getattr(example, name) is not None)
+
+
 @dataclass(frozen=True, eq=False)
 class Pair:
     """One training example: two examples that belong together.
@@ -84,9 +123,12 @@ class Task:
         candidates: int64 (Q, c), the only ids a query may be answered with (CIRR's subsets), or None for all; -1 fills
             up.
         excluded: int64 (Q, e), ids a query may not be answered with (its own reference image), or None; -1 fills up.
+        partners: The other side of each gallery item, N examples, where the database is of pairs of an image and a
+            text; None where its items have one side only.
 
     Raises:
-        DataError: The relevance is for other numbers of queries or gallery items, or the ids for other queries.
+        DataError: The relevance is for other numbers of queries or gallery items, the ids for other queries, or there
+            are other numbers of partners.
     """
 
     name: str
@@ -95,6 +137,7 @@ class Task:
     relevance: Relevance
     candidates: NDArray[np.int64] | None = None
     excluded: NDArray[np.int64] | None = None
+    partners: Sequence[Example] | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts fit."""
@@ -110,6 +153,24 @@ class Task:
                     f"{name} of task {self.name}", expected=f"a row of ids for each of {have[0]} queries",
                     got=str(ids.shape), remedy="Give one row a query; -1 fills rows up.",
                 )  # fmt: skip
+        if self.partners is not None and len(self.partners) != have[1]:
+            raise DataError(
+                f"partners of task {self.name}", expected=f"one for each of {have[1]} gallery items",
+                got=str(len(self.partners)), remedy="Give the other side of each item, in the order of the gallery.",
+            )  # fmt: skip
+
+    def pairs(self) -> list[Example]:
+        """The gallery's items with both of their sides; see :func:`joined`.
+
+        Raises:
+            DataError: They have one side only.
+        """
+        if self.partners is None:
+            raise DataError(
+                f"database of task {self.name}", expected="items that are pairs of an image and a text",
+                got="items of one side", remedy="Rank it by database=encoded, or take a labelled protocol.",
+            )  # fmt: skip
+        return joined(self.gallery, self.partners)
 
     def allowed(self) -> NDArray[np.int64] | None:
         """The only ids each query may be answered with, int64 (Q, c), ascending, -1 behind them; None for all.

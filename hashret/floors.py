@@ -1,12 +1,13 @@
 """Floors: what any result must be seen beside: random codes, the untrained network, sign of CCA at the same length.
 
-Each gives codes for examples, as a trained retriever does; the untrained network also embeddings. None of them learns
-from labels. CCA knows images and texts, no inputs that are both.
+Each gives codes for examples, as a trained retriever does, and fused codes of items of which both sides are there; the
+untrained network also embeddings. None of them learns from labels. CCA knows images and texts, no composed inputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,21 +16,41 @@ from numpy.typing import NDArray
 from hashret.codes import Codes, binarize
 from hashret.examples import Example, Pair, Task
 from hashret.hashers import CCASign
+from hashret.hashers.hasher import LinearPairHasher
 from hashret.images import open_image
 from hashret.models import Inputs
 from hashret.retriever import Retriever, build_method
 from hashret.training.pairs import distinct
 
-__all__ = ["Encode", "cca_codes", "no_cca", "random_codes", "untrained", "untrained_retriever"]
+__all__ = [
+    "Encode",
+    "cca_codes",
+    "fused_codes",
+    "no_cca",
+    "random_codes",
+    "read_vectors",
+    "untrained",
+    "untrained_retriever",
+]
 
-Encode = Callable[[Sequence[Example]], Codes]
 THUMBNAIL = 16
+
+
+class Encode(Protocol):
+    """Gives codes, as :meth:`hashret.retriever.Retriever.encode` does."""
+
+    def __call__(self, examples: Sequence[Example], partners: Sequence[Example] | None = None) -> Codes:
+        """Codes of examples; with the other side of each, fused codes of their items."""
 
 
 def random_codes(bits: int, seed: int) -> Encode:
     """Codes of independent fair coins: what a ranking by chance scores."""
     generator = np.random.default_rng(seed)
-    return lambda examples: binarize(generator.random((len(examples), bits)) - 0.5)
+
+    def encode(examples: Sequence[Example], partners: Sequence[Example] | None = None) -> Codes:
+        return binarize(generator.random((len(examples), bits)) - 0.5)
+
+    return encode
 
 
 def untrained(retriever: Retriever, seed: int) -> Encode:
@@ -85,26 +106,50 @@ def cca_codes(retriever: Retriever, pairs: Sequence[Pair], bits: int, seed: int,
         pairs: Training pairs of an image and a text, either of which is the query.
         bits: Width of a code.
         seed: Of the rotation.
-        frozen: Whether the image encoder is; otherwise the images are 16 x 16 thumbnails, since a trained encoder's
-            features would not be a baseline's.
+        frozen: See :func:`read_vectors`.
     """
-
-    def pooled(examples: Sequence[Example]) -> NDArray[np.float32]:
-        parts, numbers = distinct(examples)  # an image stands in a pair with each of its captions
-        if examples[0].image is not None and not frozen:
-            return np.stack([_thumbnail(example) for example in parts])[numbers]
-        return _pooled(retriever, parts)[numbers]
-
-    hasher = CCASign(bits=bits, seed=seed)
     images, texts = [pair.query for pair in pairs], [pair.target for pair in pairs]
     if images[0].image is None:
         images, texts = texts, images
-    hasher.fit(pooled(images), pooled(texts))
+    vectors = [read_vectors(retriever, side, frozen=frozen) for side in (images, texts)]
+    hasher = CCASign(bits=bits, seed=seed).fit(*vectors)
 
-    def encode(examples: Sequence[Example]) -> Codes:
-        return hasher.transform(pooled(examples), side="image" if examples[0].image is not None else "text")
+    def encode(examples: Sequence[Example], partners: Sequence[Example] | None = None) -> Codes:
+        ours = read_vectors(retriever, examples, frozen=frozen)
+        pictured = examples[0].image is not None
+        if partners is None:
+            return hasher.transform(ours, side="image" if pictured else "text")
+        theirs = read_vectors(retriever, partners, frozen=frozen)
+        return fused_codes(hasher, *((ours, theirs) if pictured else (theirs, ours)))
 
     return encode
+
+
+def fused_codes(hasher: LinearPairHasher, images: NDArray[np.float32], texts: NDArray[np.float32]) -> Codes:
+    """Codes of items of which both sides are there: signs of the sum of a linear hasher's two projections.
+
+    Args:
+        hasher: A fitted one.
+        images: Float (N, Dx).
+        texts: Float (N, Dy); row i is of the item of row i of ``images``.
+    """
+    sides = ((images, hasher.image_mean_, hasher.image_weights_), (texts, hasher.text_mean_, hasher.text_weights_))
+    return binarize(sum((np.asarray(x, np.float64) - mean) @ weights for x, mean, weights in sides))
+
+
+def read_vectors(retriever: Retriever, examples: Sequence[Example], *, frozen: bool) -> NDArray[np.float32]:
+    """What a method's own layers read of images or of texts: the encoders' pooled features, float32 (N, D).
+
+    Args:
+        retriever: Has the encoders.
+        examples: All images, or all texts.
+        frozen: Whether the image encoder is; otherwise images are 16 x 16 thumbnails, since a trained encoder's
+            features would not be a baseline's.
+    """
+    parts, numbers = distinct(examples)  # an image stands in a pair with each of its captions
+    if examples[0].image is not None and not frozen:
+        return np.stack([_thumbnail(example) for example in parts])[numbers]
+    return _pooled(retriever, parts)[numbers]
 
 
 def _pooled(retriever: Retriever, examples: Sequence[Example]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ import inspect
 import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,11 +127,13 @@ class Grammar:
         entries: Section -> name -> the callable or dataclass whose keyword-only parameters or fields are the options.
         stages: Method -> stage -> an instance of the dataclass of stage settings, holding the defaults.
         presets: Method -> preset -> ``{"options": {...}, "stages": {...}}``.
+        variants: Method -> what ``variant`` may be beside its name -> the method that is meant.
     """
 
     entries: Mapping[str, Mapping[str, Callable[..., Any]]]
     stages: Mapping[str, Mapping[str, Any]]
     presets: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def settings_of(function: Callable[..., Any]) -> type[BaseModel]:
@@ -181,7 +183,7 @@ def load_recipe(
     known = (*SECTIONS, "stages", "training", "evaluation")
     problems += [_unknown(key, known) for key in raw if key not in known]
     parts: dict[str, Part] = {}
-    method = raw.get("method")
+    method = raw["method"] = _variant(raw.get("method"), grammar, problems)
     preset = _preset(method, grammar, problems)
     frozen: dict[str, bool] = {}
     for section in SECTIONS:
@@ -240,14 +242,26 @@ def _override(raw: dict[str, Any], override: str, problems: list[str]) -> None:
         problems.append(f"--set {override}: {value!r} is not YAML")
 
 
+def _variant(method: Any, grammar: Grammar, problems: list[str]) -> Any:
+    """The method's section with its ``variant`` resolved into its name."""
+    if not isinstance(method, Mapping) or "variant" not in method:
+        return method
+    known, variant = grammar.variants.get(str(method.get("name")), {}), str(method["variant"])
+    if variant not in known and "name" in method:
+        problems.append(f"method.variant: {_choice(variant, known) if known else 'this method has none'}")
+    name = known.get(variant, method.get("name"))
+    rest = {key: value for key, value in method.items() if key != "variant"}
+    return rest if name is None else rest | {"name": name}
+
+
 def _preset(method: Any, grammar: Grammar, problems: list[str]) -> Mapping[str, Any]:
     name = method.get("preset") if isinstance(method, Mapping) else None
     if name is None:
         return {}
     presets = grammar.presets.get(str(method.get("name")), {})
-    if name not in presets:
+    if str(name) not in presets:
         problems.append(f"method.preset: {_choice(name, presets)}")
-    return presets.get(name, {})
+    return presets.get(str(name), {})
 
 
 def _part(

@@ -21,13 +21,13 @@ from torch import Tensor
 from hashret.arrayfile import replace_file
 from hashret.codes import Codes, binarize
 from hashret.errors import FileError, FormatError, InputError
-from hashret.examples import Example, ImageSource, TextSource
+from hashret.examples import Example, ImageSource, TextSource, joined
 from hashret.methods import METHODS
 from hashret.methods.method import Method
 from hashret.models import Encoder, Inputs, Processor, encoder_from_config, in_blocks
 from hashret.training.checkpoint import load_weights, save_weights
 
-__all__ = ["Retriever"]
+__all__ = ["Retriever", "unified"]
 
 FORMAT = "hashret.model/1"
 BLOCK = 16
@@ -36,13 +36,16 @@ BLOCK = 16
 class Retriever:
     """Encodes images and texts with one trained method.
 
-    A forward pass always sees exactly 16 rows, the last block padded: matrix kernels choose their order of summation
-    by the shape, so this is what makes a code independent of ``batch_size`` and of what else is encoded with it.
+    A forward pass always sees exactly ``block`` rows, the last block padded: matrix kernels choose their order of
+    summation by the shape, so this is what makes a code independent of ``batch_size`` and of what else is encoded with
+    it.
 
     Args:
         method: The network; moved to ``device`` and set to evaluation.
         processor: Turns examples into its inputs.
         device: ``cpu``, ``cuda``, ...
+        block: Rows a pass. Codes of different blocks may differ where a relaxed bit is all but 0, so that what is
+            stored is always made with the default; a validation score may use more, which is quicker.
 
     Attributes:
         bits: Width of a code.
@@ -52,8 +55,9 @@ class Retriever:
         >>> codes = retriever.encode_images(["a.jpg", "b.jpg"])             # doctest: +SKIP
     """
 
-    def __init__(self, method: Method, processor: Processor, *, device: str = "cpu") -> None:
+    def __init__(self, method: Method, processor: Processor, *, device: str = "cpu", block: int = BLOCK) -> None:
         """Hold the model ready."""
+        self.block = block
         self.method, self.processor = method.to(device).eval().requires_grad_(False), processor
         self.device = torch.device(device)
         self.bits = method.bits
@@ -96,6 +100,24 @@ class Retriever:
         """
         return self.encode(_composed(images, texts), batch_size=batch_size)
 
+    def encode_pairs(
+        self, images: Sequence[ImageSource], texts: Sequence[TextSource], *, batch_size: int = 256
+    ) -> Codes:
+        """Fused codes of items of which both sides are there, a code an item; see :func:`unified`.
+
+        Args:
+            images: See :meth:`encode_images`.
+            texts: The text of each image's own item, as many.
+            batch_size: Items prepared at a time; never changes a code.
+
+        Raises:
+            InputError: Another number of texts than of images.
+            ImageError: An image cannot be decoded.
+            TextError: A text is empty.
+        """
+        pictures, written = [Example(image=image) for image in images], [Example(text=text) for text in texts]
+        return self.encode(pictures, written, batch_size=batch_size)
+
     def embed_queries(
         self, images: Sequence[ImageSource], texts: Sequence[TextSource], *, batch_size: int = 256
     ) -> NDArray[np.float32]:
@@ -110,9 +132,23 @@ class Retriever:
         """Continuous features of texts, float32 (N, dim); see :meth:`encode_texts`."""
         return self.embed([Example(text=text) for text in texts], batch_size=batch_size)
 
-    def encode(self, examples: Sequence[Example], *, batch_size: int = 256) -> Codes:
-        """Codes of examples that all hold the same parts."""
-        return binarize(self._run(self.method.relaxed, examples, batch_size, self.bits))
+    def encode(
+        self, examples: Sequence[Example], partners: Sequence[Example] | None = None, *, batch_size: int = 256
+    ) -> Codes:
+        """Codes of examples that all hold the same parts; with the other side of each, fused codes of their items.
+
+        Args:
+            examples: What is encoded.
+            partners: Of an image the text, of a text the image of the same item, as many; None for none.
+            batch_size: Examples prepared at a time; never changes a code.
+        """
+        if partners is None:
+            return binarize(self._run(self.method.relaxed, examples, batch_size, self.bits))
+
+        def fused(inputs: Inputs) -> Tensor:
+            return unified(self.method, inputs)
+
+        return binarize(self._run(fused, joined(examples, partners), batch_size, self.bits))
 
     def embed(self, examples: Sequence[Example], *, batch_size: int = 256) -> NDArray[np.float32]:
         """Continuous features of examples that all hold the same parts, float32 (N, dim)."""
@@ -125,7 +161,7 @@ class Retriever:
         with torch.inference_mode():
             for start in range(0, len(examples), max(1, batch_size)):
                 inputs = self.processor(examples[start : start + max(1, batch_size)]).to(self.device)
-                parts.append(in_blocks(function, inputs, BLOCK).float().cpu().numpy())
+                parts.append(in_blocks(function, inputs, self.block).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -186,6 +222,24 @@ class Retriever:
         method = build_method(config)
         load_weights(place / "model.safetensors", method)
         return cls(method, Processor.load(place), device=device)
+
+
+def unified(method: Method, inputs: Inputs) -> Tensor:
+    """Relaxed codes of items that have an image and a text: the mean of what the method gives either alone.
+
+    Their signs are the fused codes. With relaxed outputs F and G that is sign(F + G), the codes B that DCMH (Jiang and
+    Li, CVPR 2017) learns for its training items, here for any item and without labels.
+
+    Args:
+        method: In evaluation mode.
+        inputs: Images and texts (B); not a composed query.
+
+    Returns:
+        (B, bits) in (-1, 1).
+    """
+    image = Inputs(image=inputs.image)
+    text = Inputs(text=inputs.text, text_mask=inputs.text_mask, bag=inputs.bag)
+    return (method.relaxed(image) + method.relaxed(text)) / 2
 
 
 def _composed(images: Sequence[ImageSource], texts: Sequence[TextSource]) -> list[Example]:

@@ -34,6 +34,8 @@ per_query.safetensors
                    each metric, answers/TASK the number of right answers; names and rules are in the metadata
 results-embedding.json, per_query-embedding.safetensors
                    the same of the embeddings before they became codes, by `hashret evaluate --by embedding`
+results-fused.json, per_query-fused.safetensors
+                   the same where database items have codes of both their sides, by `hashret evaluate --database fused`
 """
 
 _PACKAGES = (
@@ -74,15 +76,20 @@ class Run:
         """What was measured, query by query: a :class:`hashret.evaluation.scorefile.ScoreFile`."""
         return self.folder / "per_query.safetensors"
 
-    @property
-    def embedding_results(self) -> Path:
-        """What was measured of the embeddings."""
-        return self.folder / "results-embedding.json"
+    def measured(self, by: str = "codes", database: str = "encoded") -> tuple[Path, Path]:
+        """Where a measurement is kept, as a whole and query by query; each way of measuring has files of its own.
 
-    @property
-    def embedding_per_query(self) -> Path:
-        """The same query by query, as :attr:`per_query`."""
-        return self.folder / "per_query-embedding.safetensors"
+        Args:
+            by: What is ranked, "codes" or "embedding".
+            database: Whose codes stand in the database.
+
+        Example:
+            >>> [path.name for path in Run(Path("run")).measured(database="fused")]
+            ['results-fused.json', 'per_query-fused.safetensors']
+        """
+        ways = [way for way, usual in ((by, "codes"), (database, "encoded")) if way != usual]
+        whole, per_query = (path.with_stem("-".join([path.stem, *ways])) for path in (self.results, self.per_query))
+        return whole, per_query
 
     @property
     def model(self) -> Path:

@@ -39,7 +39,7 @@ def method(data: RetrievalDataset) -> dict[str, Any]:
     """CRCGS where images and labelled texts are paired, the contrastive method elsewhere."""
     plain = all(pair.query.text is None and pair.labels is not None for pair in data.train)
     if plain:
-        return {"name": "crcgs", "bits": 16, "width": 16, "dimension": 8, "generative_dimension": 8, "hash_width": 8}
+        return {"name": "crcgs", "bits": 16, "width": 16, "dimension": 8, "generative_dimension": 8}
     return {"name": "contrastive", "bits": 16, "width": 16, "dimension": 8}
 
 

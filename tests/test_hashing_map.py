@@ -21,7 +21,7 @@ CONFIGS = BENCHMARKS.parent / "configs"
 TINY = (
     "data.train=24", "data.validation=12", "data.test=8", "data.database=26", "image.width=4", "image.dimension=16",
     "method.width=16", "method.dimension=8", "method.generative_dimension=8", "stages.image_to_text.epochs=1",
-    "stages.text_to_image.epochs=1", "stages.student.epochs=2", "stages.binary.epochs=2",
+    "stages.codes.epochs=2",
 )  # fmt: skip
 Run = Callable[..., tuple[str, str]]
 
@@ -108,8 +108,8 @@ def test_what_is_there_is_not_made_again(
     assert again == first
     assert "measured before" in told
     with pytest.raises(SystemExit) as caught:  # another recipe in the same folder
-        run(*command, "--set", "method.hash_width=32")
-    assert "method.hash_width 32 (was 512)" in str(caught.value)
+        run(*command, "--set", "method.tower_layers=2")
+    assert "method.tower_layers 2 (was 1)" in str(caught.value)
 
 
 PUBLISHED = """
@@ -236,7 +236,7 @@ def wait_and_kill(process: subprocess.Popen[str], path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_campaign_ends_in_the_same_table(tmp_path: Path) -> None:
-    sets = [*TINY[:-2], "stages.student.epochs=20", "stages.binary.epochs=2"]
+    sets = [*TINY[:-1], "stages.codes.epochs=40"]
     arguments = ["shapes", "--methods", "crcgs", "--bits", "8", "--seeds", "2", "--set", *sets]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -246,7 +246,7 @@ def test_a_killed_campaign_ends_in_the_same_table(tmp_path: Path) -> None:
 
     whole, _ = begin("whole").communicate()
     first, second = (tmp_path / "killed" / f"crcgs-8-seed{seed}" for seed in (0, 1))
-    for path in (first / "best-student.safetensors", second / "last.safetensors"):
+    for path in (first / "best-codes.safetensors", second / "last.safetensors"):
         wait_and_kill(begin("killed"), path)
     assert not (tmp_path / "killed" / "hashing_map.json").exists()
     weights = (first / "model" / "model.safetensors").stat().st_mtime_ns

@@ -16,6 +16,12 @@ class Options:
 
 
 @dataclass(frozen=True)
+class OldOptions:
+    bits: int = 64
+    noise: float = 1.0
+
+
+@dataclass(frozen=True)
 class StageOptions:
     epochs: int
     lr: float = 1e-4
@@ -31,6 +37,12 @@ GRAMMAR = Grammar(
     entries={"data": {"drawn": load}, "image": {"small": load}, "text": {"small": load}, "method": {"m": Options}},
     stages={"m": {"first": StageOptions(5), "second": StageOptions(7, lr=1e-3)}},
     presets={"m": {"paper": {"options": {"kind": "b", "weight": 2.0}, "stages": {"first": {"epochs": 60}}}}},
+)
+VARIED = Grammar(
+    entries={**GRAMMAR.entries, "method": {"m": Options, "m_old": OldOptions}},
+    stages={**GRAMMAR.stages, "m_old": {"only": StageOptions(9)}},
+    presets={"m_old": {"paper": {"options": {"noise": 3.0}, "stages": {"only": {"epochs": 60}}}}},
+    variants={"m": {"new": "m", "old": "m_old"}},
 )
 MINIMAL = {"data": {"name": "drawn"}, "image": {"name": "small"}, "text": {"name": "small"}, "method": {"name": "m"}}
 
@@ -61,6 +73,45 @@ def test_a_preset_stands_between_defaults_and_recipe():
     recipe = load_recipe(MINIMAL, GRAMMAR, ["method.preset=paper", "method.weight=3"])
     assert recipe.method.options == {"bits": 64, "kind": "b", "weight": 3.0}
     assert recipe.stages["first"]["epochs"] == 60
+
+
+def test_a_variant_is_another_method():
+    """Its options, stages and presets are its own, whoever says the variant: the file or an override."""
+    old = load_recipe({**MINIMAL, "method": {"name": "m", "variant": "old", "bits": 8}}, VARIED)
+    assert (old.method.name, old.method.options) == ("m_old", {"bits": 8, "noise": 1.0})
+    assert list(old.stages) == ["only"]
+    assert old == load_recipe(MINIMAL, VARIED, ["method.variant=old", "method.bits=8"])
+    assert old == load_recipe({**MINIMAL, "method": {"name": "m_old", "bits": 8}}, VARIED)
+    assert load_recipe(yaml.safe_load(old.to_yaml()), VARIED) == old
+    assert load_recipe(MINIMAL, VARIED, ["method.variant=new"]) == load_recipe(MINIMAL, VARIED)
+
+
+def test_a_variant_and_a_preset():
+    both = {**MINIMAL, "method": {"name": "m", "variant": "old", "preset": "paper"}}
+    recipe = load_recipe(both, VARIED)
+    assert (recipe.method.name, recipe.method.options["noise"]) == ("m_old", 3.0)
+    assert recipe.stages["only"]["epochs"] == 60
+    with pytest.raises(RecipeError, match=r"method.preset: expected one of"):
+        load_recipe(both, VARIED, ["method.variant=new"])
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ({"name": "m", "variant": "odl"}, "method.variant: expected one of new, old, got 'odl'; did you mean old?"),
+        ({"name": "m", "variant": ["old"]}, "method.variant: expected one of new, old, got \"['old']\""),
+        ({"name": "m", "preset": ["paper"]}, "method.preset: expected one of"),
+        ({"name": "m_old", "variant": "old"}, "method.variant: this method has none"),
+        ({"name": "n", "variant": "old"}, "method.name: expected one of m, m_old, got 'n'"),
+        ({"variant": "old"}, "method: expected a mapping with a name (m, m_old)"),
+        ({"name": "m", "variant": "old", "kind": "b"}, "method.kind: unknown key"),
+    ],
+    ids=["unknown", "a list", "a preset that is a list", "none", "no method", "no name", "option of another"],
+)
+def test_a_variant_that_is_none_is_named(method, said):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe({**MINIMAL, "method": method}, VARIED)
+    assert said in str(caught.value)
 
 
 def test_all_mistakes_are_named_at_once():

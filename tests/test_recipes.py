@@ -47,7 +47,13 @@ def fitted(raw: dict[str, Any], data: RetrievalDataset, checkpoints: Callable[[s
 
 
 def test_there_are_recipes():
-    assert {path.name for path in RECIPES} >= {"demo.yaml", "crcgs-flickr8k.yaml"}
+    assert {path.name for path in RECIPES} >= {"demo.yaml", "crcgs-flickr8k.yaml", "crcgs_published-flickr8k.yaml"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.joinpath("configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_file_is_named_after_its_method(path):
+    """By which the benchmarks find it: METHOD-DATASET.yaml; a variant is a method of its own."""
+    assert path.stem.partition("-")[0] == read_recipe(path).method.name
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -58,7 +64,7 @@ def test_recipe_trains_two_steps(path, tmp_path, checkpoints, monkeypatch):
     options = make_tree(raw, root)
     data = DATASETS[options.pop("name")].load(root, **options)
     sets = [f"data.{key}={value}" for key, value in options.items()] + fitted(raw, data, checkpoints)
-    kind = METHODS[raw["method"]["name"]]
+    kind = METHODS[read_recipe(path).method.name]
     sets += [f"stages.{stage.name}.epochs=2" for stage in kind.stages]
     wide = {"width", "dimension", "generative_dimension"} & {field.name for field in fields(kind.options)}
     sets += [f"method.{width}=64" for width in sorted(wide - set(raw["method"]))]  # a method's own widths are slow

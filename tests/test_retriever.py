@@ -25,7 +25,7 @@ def make(image: tuple[str, dict], text: tuple[str, dict]) -> Retriever:
     pictures = build_image_encoder(*image)
     words = build_text_encoder(*text, vocabulary)
     kind = METHODS["crcgs"]
-    options = kind.options(bits=33, width=48, dimension=24, generative_dimension=16, hash_width=16)
+    options = kind.options(bits=33, width=48, dimension=24, generative_dimension=16)
     method = kind(pictures, words, classes=3, words=len(vocabulary), options=options)
     for name, buffer in method.named_buffers():
         if name.endswith("running_var"):

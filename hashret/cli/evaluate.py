@@ -42,6 +42,14 @@ __all__ = ["evaluate"]
     show_default=True,
     help="What of RUN is ranked: codes by Hamming distance, or the embeddings they were made of by cosine.",
 )
+@click.option(
+    "--database",
+    type=click.Choice(["encoded", "fused", "learned"]),
+    default="encoded",
+    show_default=True,
+    help="Whose codes are searched: by the encoder of the side searched, or by those of both sides of an item; learned "
+    "ones only hashers have.",
+)
 @click.option("--intervals", is_flag=True, help="Also 95 % bootstrap intervals over queries.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -61,6 +69,7 @@ def evaluate(
     unanswered: str,
     preset: str | None,
     by: Literal["codes", "embedding"],
+    database: Literal["encoded", "fused", "learned"],
     intervals: bool,
     form: str,
     as_json: bool,
@@ -71,9 +80,9 @@ def evaluate(
 
     The scores are also written to RUN/results.json, and those of every query to RUN/per_query.safetensors, which
     ``hashret compare`` reads. With --by embedding the embeddings are measured, beside those of the untrained network;
-    the files are then results-embedding.json and per_query-embedding.safetensors. With --run-file and --qrels anyone's
-    rankings are measured instead: equal scores tie, a higher score is better, and a judged query that is not ranked
-    counts as a miss.
+    the files are then results-embedding.json and per_query-embedding.safetensors, and with --database fused they are
+    results-fused.json and per_query-fused.safetensors. With --run-file and --qrels anyone's rankings are measured
+    instead: equal scores tie, a higher score is better, and a judged query that is not ranked counts as a miss.
     """
     import json
 
@@ -81,8 +90,8 @@ def evaluate(
         raise click.UsageError("--preset says metrics, ties and unanswered itself, of a RUN.")
     names = [name.strip() for name in metrics.split(",")] if metrics else None
     if run_files:
-        if run is not None or qrels is None or data is not None or by != "codes":
-            raise click.UsageError("--run-file needs --qrels, and neither RUN nor --data nor --by.")
+        if run is not None or qrels is None or data is not None or by != "codes" or database != "encoded":
+            raise click.UsageError("--run-file needs --qrels, and neither RUN nor --data, --by nor --database.")
         from hashret.evaluation import runfile
 
         judged = runfile.read_qrels(qrels)
@@ -104,7 +113,15 @@ def evaluate(
     from hashret import pipeline
 
     results = pipeline.evaluate_run(
-        run, data=data, metrics=names, ties=ties, unanswered=unanswered, preset=preset, by=by, say=say
+        run,
+        data=data,
+        metrics=names,
+        ties=ties,
+        unanswered=unanswered,
+        preset=preset,
+        by=by,
+        database=database,
+        say=say,
     )
     if as_json:
         click.echo(json.dumps(results.to_dict(intervals), indent=1))

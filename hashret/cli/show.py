@@ -57,7 +57,7 @@ def print_results(results: Results, form: str = "table", intervals: bool = False
         sheet = results_sheet(
             tasks,
             values,
-            title=f"{metric}, {results.ranked}, ties: {first[tasks[0]].ties}, database: encoded{told}",
+            title=f"{metric}, {results.ranked}, ties: {first[tasks[0]].ties}, database: {results.database}{told}",
             caption=[results.dataset, *sizes] if form == "latex" else [],
             intervals=ends,
             lowest=tasks if lower_is_better(metric) else (),

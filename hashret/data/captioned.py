@@ -86,14 +86,18 @@ def caption_tasks(items: Sequence[Captioned]) -> tuple[Task, ...]:
 
 
 def label_tasks(queries: Sequence[Captioned], database: Sequence[Captioned], caption: int) -> tuple[Task, ...]:
-    """Ask images, or one fixed caption each, of the other side of a labelled database; none of no queries."""
+    """Ask images, or one fixed caption each, of the other side of a labelled database; none of no queries.
+
+    The side of the database that is not asked goes along as the tasks' partners.
+    """
     if not queries:
         return ()
     asked, held = np.array([item.labels for item in queries]), np.array([item.labels for item in database])
     relevance = SharedLabels(asked, held)
+    images, texts = [item.image for item in database], [item.caption(caption) for item in database]
     return (
-        Task("i2t", [q.image for q in queries], [item.caption(caption) for item in database], relevance),
-        Task("t2i", [q.caption(caption) for q in queries], [item.image for item in database], relevance),
+        Task("i2t", [q.image for q in queries], texts, relevance, partners=images),
+        Task("t2i", [q.caption(caption) for q in queries], images, relevance, partners=texts),
     )
 
 

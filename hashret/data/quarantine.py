@@ -58,8 +58,9 @@ def check(example: Example) -> str | None:
 def quarantine(dataset: RetrievalDataset, *, most: float = 1.0) -> tuple[RetrievalDataset, list[Rejected]]:
     """Leave out what :func:`check` finds fault with.
 
-    A pair goes when either side is bad. A query also goes when all its right answers did, or when one of the candidates
-    it is judged among did: it could no longer be answered as it was meant.
+    A pair goes when either side is bad, and so does an item of a database of pairs, whichever side is asked. A query
+    also goes when all its right answers did, or when one of the candidates it is judged among did: it could no longer
+    be answered as it was meant.
 
     Args:
         dataset: Each distinct image of it is decoded once, in threads.
@@ -75,7 +76,8 @@ def quarantine(dataset: RetrievalDataset, *, most: float = 1.0) -> tuple[Retriev
     """
     train, validation, test = list(dataset.train), _hold(dataset.validation), _hold(dataset.test)
     pairs = (example for pair in train for example in (pair.query, pair.target))
-    tasks = (example for task in validation + test for side in (task.queries, task.gallery) for example in side)
+    sides = (side for task in validation + test for side in (task.queries, task.gallery, task.partners or ()))
+    tasks = (example for side in sides for example in side)
     gate = _Gate([*pairs, *tasks])
     gate.check_share(dataset.name, most)
     kept = [pair for pair in train if gate.passes("train", pair.query) and gate.passes("train", pair.target)]
@@ -158,12 +160,23 @@ class _Gate:
 
 def _hold(tasks: Iterable[Task]) -> list[Task]:
     """Tasks whose examples are held in lists: an example made anew at each access has no identity to remember."""
-    return [replace(task, queries=list(task.queries), gallery=list(task.gallery)) for task in tasks]
+    return [
+        replace(
+            task, queries=list(task.queries), gallery=list(task.gallery),
+            partners=None if task.partners is None else list(task.partners),
+        ) for task in tasks
+    ]  # fmt: skip
 
 
 def _narrow(task: Task, where: str, gate: _Gate) -> Task:
     rows = np.flatnonzero([gate.passes(f"{where}/queries", example) for example in task.queries])
-    ids = np.flatnonzero([gate.passes(f"{where}/gallery", example) for example in task.gallery])
+    whole = [gate.passes(f"{where}/gallery", example) for example in task.gallery]
+    if task.partners is not None:
+        whole = [
+            gate.passes(f"{where}/gallery", partner) and good
+            for partner, good in zip(task.partners, whole, strict=True)
+        ]
+    ids = np.flatnonzero(whole)
     if len(rows) == len(task.queries) and len(ids) == len(task.gallery):
         return task
     candidates, excluded = task.candidates, task.excluded
@@ -188,6 +201,7 @@ def _narrow(task: Task, where: str, gate: _Gate) -> Task:
         task.relevance.restrict(rows, ids),
         None if candidates is None else candidates[rows],
         None if excluded is None else excluded[rows],
+        None if task.partners is None else [task.partners[int(place)] for place in ids],
     )
 
 

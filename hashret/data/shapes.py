@@ -212,7 +212,10 @@ def _label_tasks(queries: Sequence[_Item], gallery: Sequence[_Item]) -> tuple[Ta
     relevance = SharedLabels(np.stack([item.labels for item in queries]), np.stack([item.labels for item in gallery]))
     asked, found = [item.picture for item in queries], [item.picture for item in gallery]
     asked_texts, found_texts = [item.captions[0] for item in queries], [item.captions[0] for item in gallery]
-    return Task("i2t", asked, found_texts, relevance), Task("t2i", asked_texts, found, relevance)
+    return (
+        Task("i2t", asked, found_texts, relevance, partners=found),
+        Task("t2i", asked_texts, found, relevance, partners=found_texts),
+    )
 
 
 def _instance_tasks(items: Sequence[_Item]) -> tuple[Task, ...]:

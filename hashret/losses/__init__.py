@@ -5,10 +5,11 @@ from collections.abc import Callable
 from torch import Tensor
 
 from hashret.losses.contrastive import noise_contrastive
+from hashret.losses.frobenius import frobenius
 from hashret.losses.generative import adversarial, distillation, reconstruction
 from hashret.losses.info_nce import equal_rows, info_nce, supervised_contrast
 from hashret.losses.invariance import invariance
-from hashret.losses.likelihood import pair_likelihood, similarity
+from hashret.losses.likelihood import pair_likelihood, product_likelihood, similarity
 from hashret.losses.quantization import balance, quantization, structure
 from hashret.losses.support_set import support_set
 
@@ -18,10 +19,12 @@ __all__ = [
     "balance",
     "distillation",
     "equal_rows",
+    "frobenius",
     "info_nce",
     "invariance",
     "noise_contrastive",
     "pair_likelihood",
+    "product_likelihood",
     "quantization",
     "reconstruction",
     "similarity",
@@ -34,10 +37,12 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "adversarial": adversarial,
     "balance": balance,
     "distillation": distillation,
+    "frobenius": frobenius,
     "info_nce": info_nce,
     "invariance": invariance,
     "noise_contrastive": noise_contrastive,
     "pair_likelihood": pair_likelihood,
+    "product_likelihood": product_likelihood,
     "quantization": quantization,
     "reconstruction": reconstruction,
     "structure": structure,

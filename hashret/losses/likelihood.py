@@ -1,7 +1,7 @@
 """Pairwise likelihood: similar pairs get a large inner product, dissimilar ones a small one.
 
-The negative log-likelihood that DCMH (Jiang and Li, CVPR 2017), DSCMR (Zhen et al., CVPR 2019) and CRCGS share, here
-on cosines.
+The negative log-likelihood that DCMH (Jiang and Li, CVPR 2017), DSCMR (Zhen et al., CVPR 2019) and CRCGS share: on
+cosines in the latter two, on inner products in DCMH.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["pair_likelihood", "similarity"]
+__all__ = ["pair_likelihood", "product_likelihood", "similarity"]
 
 
 def similarity(labels: Tensor) -> Tensor:
@@ -49,3 +49,23 @@ def pair_likelihood(x: Tensor, y: Tensor, similar: Tensor, *, scale: float = 0.5
     """
     theta = scale * functional.normalize(x, dim=1) @ functional.normalize(y, dim=1).T
     return (functional.softplus(theta) - similar * theta).mean()
+
+
+def product_likelihood(x: Tensor, y: Tensor, similar: Tensor) -> Tensor:
+    """Negative log-likelihood of the similarities given inner products: mean over i, j of log(1 + e^theta) - s * theta.
+
+    theta_ij = 1/2 x_i . y_j, and P(s_ij = 1) = sigmoid(theta_ij) (DCMH, eq. 1). For codes of L bits theta is L/2 less
+    their Hamming distance, so that the width of a code is the scale. DCMH's is the sum over the pairs.
+
+    Args:
+        x: Real codes (B, bits).
+        y: Real codes (N, bits) of any items.
+        similar: Zeros and ones (B, N).
+
+    Returns:
+        A scalar, >= 0, in float32 also under autocast.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x, y = (side if side.dtype == torch.float64 else side.float() for side in (x, y))
+        theta = x @ y.T / 2
+        return (functional.softplus(theta) - similar * theta).mean()

@@ -2,8 +2,20 @@
 
 from hashret.methods.contrastive import Contrastive
 from hashret.methods.crcgs import CRCGS
+from hashret.methods.crcgs_published import PublishedCRCGS
+from hashret.methods.dcmh import DCMH
+from hashret.methods.dscmr import DSCMR
 from hashret.methods.method import Batch, Method, Stage, StageSettings, Turn
 
-__all__ = ["METHODS", "Batch", "Method", "Stage", "StageSettings", "Turn"]
+__all__ = ["METHODS", "VARIANTS", "Batch", "Method", "Stage", "StageSettings", "Turn"]
 
-METHODS: dict[str, type[Method]] = {"contrastive": Contrastive, "crcgs": CRCGS}
+METHODS: dict[str, type[Method]] = {
+    "contrastive": Contrastive,
+    "crcgs": CRCGS,
+    "crcgs_published": PublishedCRCGS,
+    "dcmh": DCMH,
+    "dscmr": DSCMR,
+}
+
+VARIANTS: dict[str, dict[str, str]] = {"crcgs": {"improved": "crcgs", "published": "crcgs_published"}}
+"""Method -> what a recipe's ``variant`` may say -> the entry of METHODS that it means."""

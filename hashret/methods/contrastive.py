@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from hashret.errors import InputError
 from hashret.losses import balance, equal_rows, info_nce, quantization, similarity, supervised_contrast
-from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, given, trainable
+from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HashLayer, mlp
 
@@ -53,6 +53,8 @@ class ContrastiveOptions:
         width: Hidden width of a head.
         layers: Hidden layers of a head.
         dropout: Share of an encoder's features dropped before its head, in training.
+        standardize: Of which modality each feature is brought to mean 0 and variance 1 before its head; vectors of the
+            others enter at one length.
         temperature: Where the learnable temperature of either stage begins; it never falls below 1/100.
         label_weight: Of the supervised term, in which sharing a label is right; it counts in both stages, where the
             dataset has labels.
@@ -70,6 +72,7 @@ class ContrastiveOptions:
     width: Annotated[int, Field(ge=1)] = 1024
     layers: Annotated[int, Field(ge=1)] = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    standardize: Standardized = "none"
     temperature: Annotated[float, Field(ge=1 / LARGEST_SCALE)] = 0.07
     label_weight: Annotated[float, Field(ge=0)] = 1.0
     label_temperature: Annotated[float, Field(gt=0)] = 0.1
@@ -116,7 +119,10 @@ class Contrastive(Method):
         )
         o = options
         self._encoders = trainable(image) + trainable(text)
-        self.image_head, self.text_head = _Head(image.dimension, o), _Head(text.dimension, o)
+        self.image_head, self.text_head = (
+            _Head(encoder.dimension, o, o.standardize in (modality, "both"))
+            for encoder, modality in ((image, "images"), (text, "texts"))
+        )
         if o.hash_head == "mlp":
             self.hash: nn.Module = HashLayer(o.dimension, o.bits, hidden=o.hash_width, dropout=o.hash_dropout)
         else:
@@ -187,9 +193,10 @@ class Contrastive(Method):
 class _Head(nn.Module):
     """From an encoder's features (B, width) to the shared space (B, dimension), not yet of length 1."""
 
-    def __init__(self, width: int, o: ContrastiveOptions) -> None:
+    def __init__(self, width: int, o: ContrastiveOptions, standardize: bool) -> None:
         super().__init__()
         self.residual = o.head == "residual"
+        self.standardize = standardize
         if self.residual and width != o.dimension:
             raise InputError(
                 "method.dimension", expected=f"{width}, the encoder's width, with head: residual",
@@ -197,14 +204,14 @@ class _Head(nn.Module):
                 remedy=f"Set it to {width} where both encoders are that wide, or head to mlp or linear.",
             )  # fmt: skip
         hidden = () if o.head == "linear" else (o.width,) * o.layers
-        self.layers = mlp((width, *hidden, o.dimension), "relu", last=False, dropout=o.dropout)
+        self.layers = mlp((width, *hidden, o.dimension), "relu", last=False, dropout=o.dropout, standardize=standardize)
         if self.residual:  # a correction that is 0 when training begins
             nn.init.zeros_(self.layers[-1].get_parameter("weight"))
             nn.init.zeros_(self.layers[-1].get_parameter("bias"))
 
     def forward(self, features: Tensor) -> Tensor:
         even = functional.normalize(features, dim=1) * math.sqrt(features.shape[1])  # a mean square of 1
-        moved: Tensor = self.layers(even)
+        moved: Tensor = self.layers(features if self.standardize else even)
         return even + moved if self.residual else moved
 
 

@@ -19,9 +19,12 @@ from torch.nn import functional
 from hashret.errors import InputError
 from hashret.models.features import Encoder, Inputs
 
-__all__ = ["Batch", "Method", "Stage", "StageSettings", "Turn"]
+__all__ = ["Batch", "Method", "Stage", "StageSettings", "Standardized", "Turn"]
 
 Side = Literal["query", "target"]
+Standardized = Literal["none", "images", "texts", "both"]
+"""Whose features a method brings to mean 0 and variance 1 before its own layers; bags of words are better left alone,
+since their rare words would be the loudest."""
 Given = TypeVar("Given")
 
 
@@ -159,6 +162,8 @@ class Method(nn.Module, ABC):
         bits: Width of a code.
         dimension: Width of an embedding.
         arguments: ``classes``, ``words`` and ``words_nonnegative``, so that a saved model can be built again.
+        memory: What training remembers beside the weights, by name, such as the outputs of all training items; the
+            method fills it. It is empty when a stage begins, saved with checkpoints and never with the model.
     """
 
     stages: ClassVar[tuple[Stage, ...]]
@@ -186,6 +191,7 @@ class Method(nn.Module, ABC):
         self.bits: int = options.bits
         self.dimension: int = options.dimension
         self.arguments = {"classes": classes, "words": words, "words_nonnegative": words_nonnegative}
+        self.memory: dict[str, Tensor] = {}
 
     @abstractmethod
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
@@ -194,6 +200,9 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
         """The weighted terms of a turn's objective by name; their sum is minimised."""
+
+    def begin_epoch(self, stage: Stage) -> None:
+        """Called before the first step of each epoch, not where a run goes on within one; here nothing happens."""
 
     @abstractmethod
     def embed(self, inputs: Inputs) -> Tensor:

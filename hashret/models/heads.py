@@ -14,7 +14,12 @@ __all__ = ["HashLayer", "mlp"]
 
 
 def mlp(
-    sizes: Sequence[int], activation: Literal["tanh", "relu"], *, last: bool, dropout: float = 0.0
+    sizes: Sequence[int],
+    activation: Literal["tanh", "relu"],
+    *,
+    last: bool,
+    dropout: float = 0.0,
+    standardize: bool = False,
 ) -> nn.Sequential:
     """Make a stack of linear layers with an activation between them.
 
@@ -23,6 +28,9 @@ def mlp(
         activation: Between the layers.
         last: Whether the activation also follows the last layer.
         dropout: Share of the input dropped in training, in [0, 1); 0 leaves the layer out.
+        standardize: Whether each value of the input is first brought to mean 0 and variance 1: by the batch's in
+            training, by their running means afterwards (batch normalisation without weights; Ioffe and Szegedy, 2015).
+            Vectors come as they are: counts, topics and activations differ a thousandfold.
 
     Returns:
         From float (B, sizes[0]) to float (B, sizes[-1]).
@@ -43,7 +51,8 @@ def mlp(
             "sizes", expected="two widths or more, all >= 1", got=str(list(sizes)), remedy="Give in and out."
         )
     make: type[nn.Module] = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
-    layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
+    layers: list[nn.Module] = [nn.BatchNorm1d(sizes[0], affine=False)] if standardize else []
+    layers += [nn.Dropout(dropout)] if dropout else []
     for width, after in pairwise(sizes):
         layers += [nn.Linear(width, after), make()]
     return nn.Sequential(*(layers if last else layers[:-1]))

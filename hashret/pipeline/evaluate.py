@@ -11,7 +11,7 @@ from hashret.errors import DataError, InputError
 from hashret.evaluation import PRESETS, Scores, evaluate, parse_metrics
 from hashret.evaluation.presets import Preset
 from hashret.evaluation.scorefile import ScoreFile, TaskFacts, digest_of
-from hashret.examples import Example, Pair, Task
+from hashret.examples import Pair, Task
 from hashret.floors import cca_codes, no_cca, random_codes, untrained_retriever
 from hashret.models import Side
 from hashret.pipeline.demands import check_demands
@@ -20,10 +20,17 @@ from hashret.recipe import Recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
 
-__all__ = ["By", "Results", "evaluate_run", "untrained_name"]
+__all__ = ["By", "Database", "Results", "evaluate_run", "untrained_name"]
 
 By = Literal["codes", "embedding"]
-Represent = Callable[[Sequence[Example]], Any]
+Database = Literal["encoded", "fused", "learned"]
+"""Whose codes stand in the database, which decides a figure more than most methods do.
+
+"encoded": each item's, by the encoder of the side that is searched. "fused": by the encoders of both sides of the item,
+without labels, where database items are pairs. "learned": what was learned for an item in training, from both sides and
+its labels, where the database is what was trained on.
+"""
+Represent = Callable[..., Any]  # of examples, or of examples and the other side of each
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Results:
         scores: Row ("CRCGS", "random codes", ...) -> task -> Scores; the run first.
         sizes: Task -> (queries, gallery items).
         dimension: Width of the embeddings where these were ranked, by cosine; None where the codes were.
+        database: Whose codes were searched.
     """
 
     dataset: str
@@ -45,6 +53,7 @@ class Results:
     scores: Mapping[str, Mapping[str, Scores]]
     sizes: Mapping[str, tuple[int, int]]
     dimension: int | None = None
+    database: Database = "encoded"
 
     @property
     def ranked(self) -> str:
@@ -61,7 +70,7 @@ class Results:
             "dataset": self.dataset,
             "notes": list(self.notes),
             **width,
-            "database": "encoded",
+            "database": self.database,
             "sizes": {task: {"queries": q, "gallery": n} for task, (q, n) in self.sizes.items()},
             "scores": rows,
         }
@@ -76,12 +85,14 @@ def evaluate_run(
     unanswered: str = "omit",
     preset: str | None = None,
     by: By = "codes",
+    database: Database = "encoded",
+    floors: bool = True,
     say: Say = lambda line: None,
 ) -> Results:
     """Measure a run and its floors on the test split of its dataset, and write what was found into the run.
 
     Of codes into results.json and per_query.safetensors, of embeddings into results-embedding.json and
-    per_query-embedding.safetensors.
+    per_query-embedding.safetensors, of a fused database into results-fused.json and per_query-fused.safetensors.
 
     Args:
         folder: The run.
@@ -92,16 +103,19 @@ def evaluate_run(
         preset: A key of PRESETS, which says all of these instead.
         by: What is ranked: "codes" by Hamming distance, or "embedding", the features the codes were made of, by cosine.
             Random codes and CCA are floors of codes alone.
+        database: Whose codes are searched; see :data:`Database`. The floors follow, CCA by the sum of its projections.
+        floors: Whether the floors are measured; they are the same for other seeds of a recipe.
         say: Told in a line what happens; the notes of the dataset are in the results.
 
     Raises:
         FileError: No run, or no trained model in it.
-        DataError: The dataset has no test split, or one the method cannot be asked of.
-        InputError: Unknown metrics, ties, unanswered, preset or ``by``; a preset that means another metric for each
-            task; a metric of Hamming radii by "embedding".
+        DataError: The dataset has no test split, one the method cannot be asked of, or for "fused" one whose database
+            is not of pairs.
+        InputError: Unknown metrics, ties, unanswered, preset, ``by`` or ``database``; a preset that means another
+            metric for each task; a metric of Hamming radii by "embedding"; embeddings of another database than
+            "encoded"; a "learned" one, which no method of METHODS has.
     """
-    if by not in get_args(By):
-        raise InputError("by", expected='"codes" or "embedding"', got=repr(by), remedy="Choose one of these.")
+    _check_choices(by, database)
     run = Run.open(folder)
     content, root = run.recipe()
     recipe = read_recipe(content)
@@ -116,25 +130,53 @@ def evaluate_run(
             remedy="Set data.test to a split that is there.",
         )
     check_demands(recipe.method.name, dataset)
+    if database == "fused":
+        for task in dataset.test:
+            task.pairs()
     if preset is not None:
         wanted = _preset(preset, dataset.test)
         metrics, ties, unanswered = wanted.metrics, wanted.ties, wanted.unanswered
     asked = recipe.evaluation.metrics if metrics is None else tuple(metrics)
     _check_metrics(asked, by)
     policy = recipe.evaluation.ties if ties is None else ties
-    facts = {task.name: _facts(task) for task in dataset.test}
+    facts = {task.name: _facts(task, database) for task in dataset.test}
     dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
-    if by == "codes":
-        rows = _codes(recipe, retriever, dataset.train, dataset.test, say)
-    else:
-        rows = _embeddings(recipe, retriever)
-    scores = {row: _score(represent, dataset.test, asked, policy, unanswered) for row, represent in rows.items()}
+    own = retriever.encode if by == "codes" else retriever.embed
+    rows: dict[str, Represent] = {type(retriever.method).__name__: own}
+    if floors and by == "codes":
+        rows |= _code_floors(recipe, retriever, dataset.train, dataset.test, say)
+    elif floors:
+        fresh = untrained_retriever(retriever, recipe.evaluation.seed)
+        rows[untrained_name(recipe, retriever)] = fresh.embed
+    scores = {
+        row: _score(represent, dataset.test, asked, policy, unanswered, database) for row, represent in rows.items()
+    }
     sizes = {task.name: (len(task.queries), len(task.gallery)) for task in dataset.test}
     dimension = retriever.method.dimension if by == "embedding" else None
-    results = Results(dataset.name, dataset.notes, retriever.bits, scores, sizes, dimension)
-    ScoreFile(dataset.name, facts, scores).save(run.per_query if by == "codes" else run.embedding_per_query)
-    run.write_json(run.results if by == "codes" else run.embedding_results, results.to_dict())
+    results = Results(dataset.name, dataset.notes, retriever.bits, scores, sizes, dimension, database)
+    whole, per_query = run.measured(by, database)
+    ScoreFile(dataset.name, facts, scores).save(per_query)
+    run.write_json(whole, results.to_dict())
     return results
+
+
+def _check_choices(by: By, database: Database) -> None:
+    """Refuse what is unknown, and what no method has, before anything is opened."""
+    if by not in get_args(By):
+        raise InputError("by", expected='"codes" or "embedding"', got=repr(by), remedy="Choose one of these.")
+    if database not in get_args(Database):
+        names = ", ".join(map(repr, get_args(Database)))
+        raise InputError("database", expected=f"one of {names}", got=repr(database), remedy="Choose one of these.")
+    if database == "learned":
+        raise InputError(
+            "database", expected='"encoded" or "fused" of a trained network', got='"learned"',
+            remedy="Networks here keep no codes of their training items (benchmarks/hashing_map.py has hashers that "
+            "do); fused codes are the nearest to them.",
+        )  # fmt: skip
+    if database != "encoded" and by != "codes":
+        raise InputError(
+            "database", expected='"encoded" by embedding', got=repr(database), remedy="Only codes are fused."
+        )
 
 
 def _check_metrics(names: Sequence[str], by: By) -> None:
@@ -161,21 +203,22 @@ def _preset(name: str, tasks: Sequence[Task]) -> Preset:
     return PRESETS[name](sizes.pop())
 
 
-def _facts(task: Task) -> TaskFacts:
+def _facts(task: Task, database: Database) -> TaskFacts:
     """What another run must share with this one to be compared with it."""
     names = tuple(example.key for example in task.queries)
     gallery = [example.key for example in task.gallery]
     barred = (task.candidates, task.excluded)
     allowed = [str(ids) for part in barred if part is not None for ids in part.tolist()]
-    return TaskFacts(names, task.relevance.totals(), len(gallery), digest_of([*gallery, *allowed]))
+    other = [] if database == "encoded" else [database, *(example.key for example in task.partners or ())]
+    return TaskFacts(names, task.relevance.totals(), len(gallery), digest_of([*gallery, *allowed, *other]))
 
 
-def _codes(
+def _code_floors(
     recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], tasks: Sequence[Task], say: Say
 ) -> dict[str, Represent]:
-    """What is measured of codes: the run first, then its floors; CCA only where it has two sides, which is said."""
+    """What codes are measured beside; CCA only where it has two sides, which is said."""
     seed, frozen = recipe.evaluation.seed, recipe.frozen["image"] or recipe.image.name == "vector"
-    rows: dict[str, Represent] = {type(retriever.method).__name__: retriever.encode}
+    rows: dict[str, Represent] = {}
     name = "sign(CCA)" if frozen else "sign(CCA) of 16 x 16 thumbnails"
     reason = no_cca(pairs, tasks)
     if not reason and _is_trained(recipe, retriever, "text"):
@@ -190,12 +233,6 @@ def _codes(
     rows[untrained_name(recipe, retriever)] = untrained_retriever(retriever, seed).encode
     rows["random codes"] = random_codes(retriever.bits, seed)
     return rows
-
-
-def _embeddings(recipe: Recipe, retriever: Retriever) -> dict[str, Represent]:
-    """What is measured of embeddings: the run, and the untrained network."""
-    fresh = untrained_retriever(retriever, recipe.evaluation.seed)
-    return {type(retriever.method).__name__: retriever.embed, untrained_name(recipe, retriever): fresh.embed}
 
 
 def untrained_name(recipe: Recipe, retriever: Retriever) -> str:
@@ -214,12 +251,18 @@ def _is_trained(recipe: Recipe, retriever: Retriever, side: Side) -> bool:
 
 
 def _score(
-    represent: Represent, tasks: Sequence[Task], metrics: Sequence[str], ties: str, unanswered: str
+    represent: Represent,
+    tasks: Sequence[Task],
+    metrics: Sequence[str],
+    ties: str,
+    unanswered: str,
+    database: Database,
 ) -> dict[str, Scores]:
-    return {
-        task.name: evaluate(
-            (represent(task.queries), represent(task.gallery)), task.relevance, metrics=metrics, ties=ties,
-            unanswered=unanswered, candidates=task.allowed(),
+    found = {}
+    for task in tasks:
+        asked = represent(task.queries)
+        held = represent(task.gallery, task.partners) if database == "fused" else represent(task.gallery)
+        found[task.name] = evaluate(
+            (asked, held), task.relevance, metrics=metrics, ties=ties, unanswered=unanswered, candidates=task.allowed()
         )
-        for task in tasks
-    }  # fmt: skip
+    return found

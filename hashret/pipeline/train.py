@@ -16,7 +16,7 @@ from hashret.data.quarantine import Rejected, quarantine
 from hashret.errors import DataError
 from hashret.evaluation import evaluate
 from hashret.examples import Example, RetrievalDataset, Task
-from hashret.methods import METHODS
+from hashret.methods import METHODS, VARIANTS
 from hashret.methods.method import Method, Stage, StageSettings
 from hashret.models import (
     IMAGE_ENCODERS,
@@ -41,6 +41,7 @@ __all__ = ["Say", "build", "device_named", "freeze", "load_data", "read_recipe",
 
 Say = Callable[[str], None]
 GENERATED_WORDS = 2000
+VALIDATION_BLOCK = 128
 
 
 def grammar() -> Grammar:
@@ -54,6 +55,7 @@ def grammar() -> Grammar:
         },
         stages={name: method.settings for name, method in METHODS.items()},
         presets={name: method.presets for name, method in METHODS.items()},
+        variants=VARIANTS,
     )
 
 
@@ -112,7 +114,10 @@ def train(
 
     def validate(method: Method, stage: Stage) -> float:
         return validation_score(
-            Retriever(method, processor, device=device), dataset.validation, stage, recipe.training.metric
+            Retriever(method, processor, device=device, block=VALIDATION_BLOCK),
+            dataset.validation,
+            stage,
+            recipe.training.metric,
         )
 
     settings = {name: StageSettings(**values) for name, values in recipe.stages.items()}
@@ -215,7 +220,7 @@ def _with_features(
     dataset = _held(dataset)
     everything = [example for pair in dataset.train for example in (pair.query, pair.target)]
     for task in (*dataset.validation, *dataset.test):
-        everything += [*task.queries, *task.gallery]
+        everything += [*task.queries, *task.gallery, *(task.partners or ())]
     have = [example for example in everything if getattr(example, side) is not None]
     parts, numbers = distinct([Example(**{side: getattr(example, side)}) for example in have])
     say(f"features of {len(parts)} frozen {side} inputs")
@@ -226,7 +231,9 @@ def _with_features(
         return replace(example, **{side: features[row[id(example)]]}) if id(example) in row else example
 
     def swap_task(task: Task) -> Task:
-        return replace(task, queries=[swap(e) for e in task.queries], gallery=[swap(e) for e in task.gallery])
+        partners = None if task.partners is None else [swap(e) for e in task.partners]
+        queries, gallery = [swap(e) for e in task.queries], [swap(e) for e in task.gallery]
+        return replace(task, queries=queries, gallery=gallery, partners=partners)
 
     pairs = [replace(pair, query=swap(pair.query), target=swap(pair.target)) for pair in dataset.train]
     return replace(
@@ -241,7 +248,12 @@ def _held(dataset: RetrievalDataset) -> RetrievalDataset:
     """The same with its examples in lists: one that is made anew at each access cannot be told by its identity."""
 
     def hold(tasks: Sequence[Task]) -> list[Task]:
-        return [replace(task, queries=list(task.queries), gallery=list(task.gallery)) for task in tasks]
+        return [
+            replace(
+                task, queries=list(task.queries), gallery=list(task.gallery),
+                partners=None if task.partners is None else list(task.partners),
+            ) for task in tasks
+        ]  # fmt: skip
 
     return replace(dataset, train=list(dataset.train), validation=hold(dataset.validation), test=hold(dataset.test))
 

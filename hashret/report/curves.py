@@ -42,7 +42,7 @@ def training_curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     """Draw the mean of each loss term and the validation score, epoch by epoch, one panel a stage.
 
     Args:
-        log: The lines of a run's ``log.jsonl``: ``{"event": "epoch", "stage": "student", "epoch": 3,
+        log: The lines of a run's ``log.jsonl``: ``{"event": "epoch", "stage": "codes", "epoch": 3,
             "losses": {"pair": 1.2}, "validation": 0.71, ...}``. Lines of other events are passed over; ``validation``
             may be None or missing.
         path: The PNG to write, atomically.

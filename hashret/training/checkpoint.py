@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped, in one file that is replaced atomically.
 
 Random numbers are not in it: the loop draws them from (seed, stage, epoch, step), so that a position is a state.
-Nothing is pickled; optimiser states are named arrays like the weights.
+Nothing is pickled; optimiser states and a method's memory are named arrays like the weights. Weights that are saved by
+themselves have neither.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from hashret.arrayfile import Array, read_arrays, write_arrays
+from hashret.methods.method import Method
 
 __all__ = ["Progress", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
 
@@ -52,16 +54,17 @@ class Progress:
 
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: nn.Module,
+    model: Method,
     optimizers: Mapping[str, torch.optim.Optimizer],
     progress: Progress,
 ) -> None:
-    """Write weights, optimiser states and progress.
+    """Write weights, the method's memory, optimiser states and progress.
 
     Raises:
         FileError: The place cannot be written; an earlier checkpoint stays as it was.
     """
     arrays = {f"model/{name}": array for name, array in _weights(model).items()}
+    arrays |= {f"memory/{name}": _array(value) for name, value in model.memory.items()}
     groups: dict[str, Any] = {}
     for turn, optimizer in optimizers.items():
         state = optimizer.state_dict()
@@ -73,7 +76,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: str | os.PathLike[str], model: nn.Module, optimizers: Mapping[str, torch.optim.Optimizer] | None
+    path: str | os.PathLike[str], model: Method, optimizers: Mapping[str, torch.optim.Optimizer] | None
 ) -> Progress:
     """Read what :func:`save_checkpoint` wrote into ``model`` and, unless None, ``optimizers``.
 
@@ -82,7 +85,9 @@ def load_checkpoint(
         FormatError: It is no checkpoint, or damaged.
     """
     arrays, metadata = read_arrays(path, kind=KIND)
-    _load(model, {name[6:]: array for name, array in arrays.items() if name.startswith("model/")})
+    _load(model, _named(arrays, "model/"))
+    device = next(model.parameters()).device
+    model.memory = {name: torch.from_numpy(array).to(device) for name, array in _named(arrays, "memory/").items()}
     for turn, optimizer in (optimizers or {}).items():
         state: dict[int, dict[str, torch.Tensor]] = {}
         for name, array in arrays.items():
@@ -108,6 +113,10 @@ def load_weights(path: str | os.PathLike[str], model: nn.Module) -> dict[str, An
     arrays, metadata = read_arrays(path, kind=WEIGHTS)
     _load(model, arrays)
     return metadata
+
+
+def _named(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _weights(model: nn.Module) -> dict[str, Array]:

@@ -148,6 +148,8 @@ class _StageRun:
             load_checkpoint(self.how.folder / "last.safetensors", self.method, self.optimizers)
             for turn, state in progress.schedulers.items():
                 self.plateaus[turn].load_state_dict(state)
+        else:
+            self.method.memory = {}
         self.bar.begin(self.stage.name, settings.epochs * self.steps, progress.epoch * self.steps + progress.step)
         while progress.epoch < settings.epochs and not self._exhausted():
             begun = time.monotonic()
@@ -162,6 +164,7 @@ class _StageRun:
             self._save()
         if progress.best is not None:
             load_weights(self.best, self.method)
+        self.method.memory = {}
 
     def _exhausted(self) -> bool:
         patience, progress = self.settings.patience, self.progress
@@ -172,6 +175,8 @@ class _StageRun:
         progress, stage, how = self.progress, self.stage, self.how
         rows = self.table.epoch(self.settings.batch_size, how.seed, progress.stage, progress.epoch)
         self.method.prepare(stage)
+        if not progress.step:
+            self.method.begin_epoch(stage)
         for batch in self.table.batches(stage, rows[progress.step :], self.steps, how.workers):
             torch.manual_seed(random_state(how.seed, progress.stage, progress.epoch, progress.step))
             self._rates()
@@ -258,12 +263,17 @@ class _StageRun:
             self.progress.log_bytes = file.tell()
 
     def _fix_features(self) -> None:
-        """Compute what the stage keeps of the stages before it, once; a resumed run reads what was computed then."""
+        """Compute what the stage keeps of the stages before it, once; a resumed run reads what was computed then.
+
+        What is kept, and what a method remembers of training items, is of the items the stage began with.
+        """
         started = self.progress.epoch or self.progress.step
-        items = {side: self._items(side) for side in self.stage.keeps}
+        sides: tuple[Side, Side] = ("query", "target")
+        items = {side: self._items(side) for side in sides}
         if started and self.fixed.exists():
             arrays, metadata = read_arrays(self.fixed, kind="hashret.fixed/1")
-            if metadata.get("items") != items:
+            begun, relied = metadata.get("items", {}), sides if self.method.memory else self.stage.keeps
+            if any(begun.get(side) != items[side] for side in relied):
                 raise TrainingError(
                     f"{self.stage.name}, resumed", expected="the items it began with", got="others",
                     remedy="Files were mended, added or lost meanwhile: train into another folder.",
@@ -271,7 +281,7 @@ class _StageRun:
         else:
             arrays = {side: self._fixed_side(side).numpy() for side in self.stage.keeps}
             write_arrays(self.fixed, arrays, kind="hashret.fixed/1", metadata={"items": items})
-        for side in ("query", "target"):
+        for side in sides:
             self.table.fixed[side] = torch.from_numpy(arrays[side]) if side in arrays else None
 
     def _items(self, side: Side) -> str:

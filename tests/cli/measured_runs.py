@@ -10,13 +10,12 @@ from PIL import Image
 from hashret.cli import main
 from hashret.pipeline import evaluate_run, read_recipe, train
 
-STAGES = ("image_to_text", "text_to_image", "student", "binary")
 RECIPE = {
     "data": {"name": "folder", "validation": 0.2, "test": 0.4},
     "image": {"name": "cnn", "size": 32, "width": 4, "dimension": 8},
     "text": {"name": "bag_of_words", "size": 30},
-    "method": {"name": "crcgs", "bits": 10, "width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 8},
-    "stages": {name: {"epochs": 1} for name in STAGES},
+    "method": {"name": "crcgs", "bits": 10, "width": 16, "dimension": 12},
+    "stages": {"codes": {"epochs": 1}},
     "evaluation": {"metrics": ["map", "median-rank"]},
 }
 

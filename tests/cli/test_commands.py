@@ -17,10 +17,12 @@ RECIPE = {
     "data": {"name": "folder", "validation": 0.2, "test": 0.2},
     "image": {"name": "cnn", "size": 32, "width": 4, "dimension": 8},
     "text": {"name": "bag_of_words", "size": 30},
-    "method": {"name": "crcgs", "bits": 12, "width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 8},
-    "stages": {name: {"epochs": 1} for name in ("image_to_text", "text_to_image", "student", "binary")},
+    "method": {
+        "name": "crcgs", "bits": 12, "width": 16, "dimension": 12, "generative_dimension": 8, "generative_weight": 0.5,
+    },
+    "stages": {name: {"epochs": 1} for name in ("image_to_text", "text_to_image", "codes")},
     "evaluation": {"metrics": ["map", "map@5", "recall@3"]},
-}
+}  # fmt: skip
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200)}
 
 
@@ -67,14 +69,14 @@ def test_a_run_folder_explains_itself(world):
     run = world["run"]
     names = {path.name for path in run.iterdir()}
     assert {"recipe.yaml", "environment.json", "log.jsonl", "last.safetensors", "model", "results.json"} <= names
-    assert {"best-student.safetensors", "best-binary.safetensors", "rejected.jsonl", "README.txt"} <= names
+    assert {"best-codes.safetensors", "rejected.jsonl", "README.txt"} <= names
     recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
     assert recipe["method"]["contrastive_temperature"] == 0.2, "defaults are written out"
     assert recipe["root"] == str(world["folder"])
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [row["stage"] for row in log] == ["image_to_text", "text_to_image", "student", "binary"]
+    assert [row["stage"] for row in log] == ["image_to_text", "text_to_image", "codes"]
     assert log[2]["validation"] > 0
-    assert set(log[2]["losses"]) >= {"classification", "pair", "contrastive", "support_set", "distillation"}
+    assert set(log[2]["losses"]) == {"contrast", "intra", "embedding", "generative"}
     assert "torch" in json.loads((run / "environment.json").read_text(encoding="utf-8"))["packages"]
 
 

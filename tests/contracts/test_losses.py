@@ -58,6 +58,15 @@ def likelihood_oracle(x: Any, y: Any, similar: Any, *, scale: float) -> float:
     return total / BATCH**2
 
 
+def product_oracle(x: Any, y: Any, similar: Any) -> float:
+    total = 0.0
+    for i in range(BATCH):
+        for j in range(BATCH):
+            theta = sum(a * b for a, b in zip(x[i], y[j], strict=True)) / 2
+            total += math.log(1 + math.exp(theta)) - similar[i][j] * theta
+    return total / BATCH**2
+
+
 def contrastive_oracle(teacher: Any, student: Any, *, temperature: float, noise: float) -> float:
     total = 0.0
     for i in range(BATCH):
@@ -155,6 +164,10 @@ CASES = {
             / (BATCH * WIDTH)
         ),
     ),
+    "frobenius": Case(
+        lambda g: {"x": features(g), "y": features(g)},
+        lambda x, y: math.sqrt(sum(math.dist(p, q) ** 2 for p, q in zip(x, y, strict=True))) / BATCH,
+    ),
     "info_nce": Case(
         lambda g: {"queries": features(g), "targets": features(g), "same": same(g)},
         info_nce_oracle,
@@ -174,6 +187,11 @@ CASES = {
         lambda g: {"x": features(g), "y": features(g), "similar": similarity(labels(g)).double()},
         likelihood_oracle,
         ({"scale": 0.5}, {"scale": 4.0}),
+        square=("similar",),
+    ),
+    "product_likelihood": Case(
+        lambda g: {"x": features(g), "y": features(g), "similar": similarity(labels(g)).double()},
+        product_oracle,
         square=("similar",),
     ),
     "quantization": Case(

@@ -118,9 +118,11 @@ def test_bad_items_leave_pairs_queries_and_galleries(photos):
     assert numbers(t2i.queries) == [4, 4, 6, 6]
     i2t, t2i = rest.test
     assert numbers(i2t.queries) == [7, 9, 11]
-    assert numbers(i2t.gallery) == [0, 1, 2, 3]
+    assert numbers(i2t.gallery) == numbers(i2t.partners) == [0, 1, 2], "an item is out on both of its sides"
+    assert [e.key for e in i2t.partners] == [e.key for e in t2i.gallery]
     assert numbers(t2i.queries) == [8, 9, 10, 11]
-    assert numbers(t2i.gallery) == [0, 1, 2]
+    assert numbers(t2i.gallery) == numbers(t2i.partners) == [0, 1, 2]
+    assert [e.key for e in t2i.partners] == [e.key for e in i2t.gallery]
     for before, after in zip((*data.validation, *data.test), (*rest.validation, *rest.test), strict=True):
         left = {q.key for q in after.queries}, {g.key for g in after.gallery}
         assert judged(after) == {(q, g) for q, g in judged(before) if q in left[0] and g in left[1]}
@@ -132,6 +134,7 @@ def test_bad_items_leave_pairs_queries_and_galleries(photos):
         Rejected("validation/t2i/queries", "5.jpg#0", gone), Rejected("validation/t2i/queries", "5.jpg#1", gone),
         Rejected("test/i2t/queries", "8.jpg", BAD[8]), Rejected("test/i2t/queries", "10.jpg", BAD[10]),
         Rejected("test/t2i/queries", "7.jpg#0", "an empty text"), Rejected("test/t2i/gallery", "3.jpg", BAD[3]),
+        Rejected("test/i2t/gallery", "3.jpg", BAD[3]),
     }  # fmt: skip
     assert len(rejected) == len(set(rejected))
     assert rest.notes[0] == "before"

@@ -12,12 +12,13 @@ from hashret.errors import DataError, InputError
 from hashret.evaluation import evaluate
 from hashret.evaluation.scorefile import ScoreFile
 from hashret.examples import Example, Pair, RetrievalDataset, Task
+from hashret.methods import METHODS
 from hashret.pipeline import evaluate_run, read_recipe, train
 from hashret.relevance import SameInstance, Targets
 from hashret.retriever import Retriever
 from hashret.run import Run
 
-CRCGS = {"name": "crcgs", "bits": 8, "width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 8}
+CRCGS = {"name": "crcgs", "bits": 8, "width": 16, "dimension": 12, "generative_dimension": 8}
 CONTRASTIVE = {"name": "contrastive", "bits": 8, "width": 16, "dimension": 12, "hash_width": 8}
 FLOORS = ["untrained network", "random codes"]
 CHANCE = np.random.default_rng(0)
@@ -83,13 +84,12 @@ def made(monkeypatch, tmp_path):
             return dataset
 
         monkeypatch.setitem(DATASETS, "made", SimpleNamespace(load=load))
-        stages = ("image_to_text", "text_to_image", "student", "binary") if method is CRCGS else ("embedding", "codes")
         raw = {
             "data": {"name": "made"},
             "image": image or {"name": "cnn", "size": 32, "width": 4, "dimension": 8},
             "text": text or {"name": "bag_of_words", "size": 30},
             "method": method,
-            "stages": {stage: {"epochs": 1, "batch_size": 6} for stage in stages},
+            "stages": {stage: {"epochs": 1, "batch_size": 6} for stage in METHODS[method["name"]].settings},
             "evaluation": {"metrics": ["map", "hit@1"]},
         }
         return read_recipe(raw, sets)

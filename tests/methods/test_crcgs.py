@@ -1,0 +1,268 @@
+"""Improved CRCGS: its terms against loops, which are there, what inputs and generators owe, that it learns."""
+
+import math
+
+import pytest
+import torch
+from labelled_views import KINDS, WIDTH, found
+
+from hashret.errors import TrainingError
+from hashret.methods import METHODS, Batch
+from hashret.models import Inputs, VectorEncoder
+from hashret.pipeline import read_recipe
+
+ITEMS, PIXELS, WORDS, CLASSES = 6, 7, 5, 3
+KIND = METHODS["crcgs"]
+IMAGE_TO_TEXT, TEXT_TO_IMAGE, CODES = KIND.stages
+ALWAYS = {"contrast", "intra", "embedding"}
+PLAIN = {"standardize": "none", "image_dropout": 0.0}  # the same features for a term and for its oracle
+
+
+def build(pixels=PIXELS, words=WORDS, classes=CLASSES, **options):
+    torch.manual_seed(0)
+    sizes = {"bits": 16, "width": 24, "dimension": 10, "generative_dimension": 9, "generator_dropout": 0.0}
+    encoders = VectorEncoder(dimension=pixels), VectorEncoder(dimension=words)
+    return KIND(*encoders, classes=classes, words=words, options=KIND.options(**{**sizes, **options}))
+
+
+def batch(method, stage=CODES, seed=1):
+    """Six items, the first without a label; what the stage keeps is what the method gives."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = (torch.rand(ITEMS, CLASSES, generator=generator) < 0.5).float()
+    labels[0] = 0
+    query = Inputs(image=torch.randn(ITEMS, PIXELS, generator=generator))
+    target = Inputs(text=torch.rand(ITEMS, WORDS, generator=generator))
+    with torch.no_grad():
+        kept = {
+            side: method.eval().fixed(inputs, stage, side)
+            for side, inputs in (("query", query), ("target", target))
+            if side in stage.keeps
+        }
+    method.prepare(stage)
+    return Batch(query, target, labels, torch.arange(ITEMS), kept.get("query"), kept.get("target"))
+
+
+def terms_of(method, given, stage=CODES):
+    torch.manual_seed(0)
+    return {name: float(term.detach()) for name, term in method.losses(given, stage, stage.turns[0]).items()}
+
+
+def cosine(x, y):
+    return sum(a * b for a, b in zip(x, y, strict=True)) / math.hypot(*x) / math.hypot(*y)
+
+
+def contrast(x, y, labels, temperature):
+    """Supervised contrast in loops: what shares a label is right, and everything with itself; both directions."""
+    total = 0.0
+    for ours, theirs in ((x, y), (y, x)):
+        for i, row in enumerate(ours):
+            scores = [cosine(row, other) / temperature for other in theirs]
+            whole = math.log(sum(math.exp(score) for score in scores))
+            right = [
+                j for j in range(ITEMS) if i == j or any(a and b for a, b in zip(labels[i], labels[j], strict=True))
+            ]
+            total -= sum(scores[j] - whole for j in right) / len(right)
+    return total / (2 * ITEMS)
+
+
+def views(method, given):
+    """v, t and the relaxed codes x, y."""
+    with torch.no_grad():
+        sides = [f(inputs) for f in (method.embed, method.relaxed) for inputs in (given.query, given.target)]
+    return [side.tolist() for side in sides]
+
+
+def test_contrast_of_codes_and_of_the_shared_space_across_and_within():
+    method = build(contrastive_temperature=0.3, contrastive_weight=2.0, intra_weight=0.5, embedding_weight=3.0, **PLAIN)
+    given = batch(method)
+    v, t, x, y = views(method, given)
+    labels = given.labels.tolist()
+    shared = given.labels @ given.labels.T > 0
+    assert 0.3 < shared.float().mean() < 0.8, "some are right for each other, some are not"
+
+    def across(a, b):
+        return 2.0 * contrast(a, b, labels, 0.3)
+
+    def within(a, b):
+        return 0.5 * (contrast(a, a, labels, 0.3) + contrast(b, b, labels, 0.3)) / 2
+
+    expected = {"contrast": across(x, y), "intra": within(x, y), "embedding": 3 * (across(v, t) + within(v, t))}
+    assert terms_of(method, given) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_contrast_is_across_modalities_and_the_other_within():
+    """Turning one modality's codes about changes what is across, and nothing within."""
+    method = build(embedding_weight=0.0, **PLAIN)
+    given = batch(method)
+    before = terms_of(method, given)
+    rows = torch.tensor([1, 2, 3, 4, 5, 0])
+    given.target, given.labels = given.target.rows(rows), torch.zeros_like(given.labels)
+    moved = terms_of(method, given)
+    given.target = given.target.rows(rows.argsort())
+    unlabelled = terms_of(method, given)
+    assert moved["intra"] == pytest.approx(unlabelled["intra"], rel=1e-5)
+    assert abs(moved["contrast"] - unlabelled["contrast"]) > 1e-3
+    assert before["intra"] != pytest.approx(unlabelled["intra"], rel=1e-3), "labels are read"
+
+
+@pytest.mark.parametrize(
+    ("weight", "name"),
+    [
+        ("embedding_weight", "embedding"), ("pair_weight", "pair"), ("classification_weight", "classification"),
+        ("support_weight", "support_set"), ("generative_weight", "generative"),
+        ("quantization_weight", "quantization"),
+    ],
+)  # fmt: skip
+def test_a_term_of_weight_0_is_left_out_and_another_counts_by_its_weight(weight, name):
+    def terms(value):
+        method = build(**PLAIN, **{weight: value})
+        method.get_buffer("taught").fill_(True)
+        return terms_of(method, batch(method))
+
+    none, once, thrice = terms(0.0), terms(1.0), terms(3.0)
+    assert name not in none
+    assert set(once) == set(none) | {name}
+    assert once[name] > 0
+    assert thrice == pytest.approx({**once, name: 3 * once[name]}, rel=1e-5)
+
+
+def test_the_defaults_leave_out_what_did_not_earn_its_place():
+    method = build()
+    assert set(terms_of(method, batch(method))) == ALWAYS
+    assert [stage.name for stage in KIND.stages if KIND.settings[stage.name].epochs] == ["codes"]
+
+
+def test_terms_of_their_own():
+    method = build(pair_weight=0.5, likelihood_scale=2.0, classification_weight=0.5, quantization_weight=2.0, **PLAIN)
+    given = batch(method)
+    v, t, x, y = views(method, given)
+    labels = given.labels.tolist()
+    pair = sum(
+        math.log(1 + math.exp(theta))
+        - theta * (i == j or any(a and b for a, b in zip(labels[i], labels[j], strict=True)))
+        for p, q in ((x, x), (x, y), (y, y))
+        for i in range(ITEMS)
+        for j in range(ITEMS)
+        for theta in [2 * cosine(p[i], q[j])]
+    )
+    said = [method.classifier(torch.tensor(side)).tolist() for side in (v, t)]
+    classified = sum(
+        math.log(1 + math.exp(-logit if right else logit))
+        for side in said
+        for row, wanted in zip(side, labels, strict=True)
+        for logit, right in zip(row, wanted, strict=True)
+    )
+    lost = sum((bit - math.copysign(1, bit)) ** 2 for side in (x, y) for row in side for bit in row)
+    terms = terms_of(method, given)
+    assert terms["pair"] == pytest.approx(0.5 * pair / ITEMS**2, rel=1e-5)
+    assert terms["classification"] == pytest.approx(0.5 * classified / (ITEMS * CLASSES), rel=1e-5)
+    assert terms["quantization"] == pytest.approx(2 * lost / (2 * ITEMS * 16), rel=1e-5), "mean of a bit"
+
+
+def test_generators_that_have_not_learned_are_refused():
+    method = build(generative_weight=0.5)
+    given = batch(method)
+    with pytest.raises(
+        TrainingError, match=r"generative_weight: expected generators that have learned.*set the weight"
+    ):
+        terms_of(method, given)
+    terms_of(method, batch(method, IMAGE_TO_TEXT), IMAGE_TO_TEXT)
+    with pytest.raises(TrainingError, match="generative_weight"):  # one of two
+        terms_of(method, given)
+
+
+def test_the_generative_contrast_once_both_have_learned():
+    method = build(generative_weight=0.5, contrastive_temperature=0.4, **PLAIN)
+    for stage in (IMAGE_TO_TEXT, TEXT_TO_IMAGE):
+        learn(method, stage)
+    restored = build(generative_weight=0.5, contrastive_temperature=0.4, **PLAIN)
+    restored.load_state_dict(method.state_dict())  # as after a resumed run or from_pretrained
+    for one in (method, restored):
+        given = batch(one)
+        v, t, _, _ = views(one, given)
+        g_image, g_text = given.query_fixed.tolist(), given.target_fixed.tolist()
+        assert g_image == one.image_to_text.encoder(given.query.image).tolist()
+        assert g_text == one.text_to_image.encoder(given.target.text).tolist()
+        a, b = one.image_conversion(torch.tensor(v)).tolist(), one.text_conversion(torch.tensor(t)).tolist()
+        four = ((g_image, a), (g_text, b), (g_image, b), (g_text, a))
+        total = sum(contrast(g, z, given.labels.tolist(), 0.4) for g, z in four)
+        assert terms_of(one, given)["generative"] == pytest.approx(0.5 * total / 4, rel=1e-5)
+
+
+def learn(method, stage):
+    """A few steps of a generator, which rebuilds the other modality better after them."""
+    given = batch(method, stage)
+    own = method.parameters_of(stage, stage.turns[0])["heads"]
+    optimizer, totals = torch.optim.Adam(own, 1e-2), []
+    for _ in range(20):
+        (total,) = method.losses(given, stage, stage.turns[0]).values()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    assert totals[-1] < totals[0]
+
+
+@pytest.mark.parametrize("standardize", ["none", "images", "texts", "both"])
+@pytest.mark.parametrize("side", ["images", "texts"])
+def test_standardized_inputs_may_be_shifted_and_scaled(side, standardize):
+    """In training the batch's own means count: the loss is that of the same features in other units."""
+    method = build(image_dropout=0.0, standardize=standardize)
+    given = batch(method)
+    before = terms_of(method, given)
+    if side == "images":
+        given.query = Inputs(image=300 * given.query.image + 70)
+    else:
+        given.target = Inputs(text=300 * given.target.text + 70)
+    after = terms_of(method, given)
+    if standardize in (side, "both"):
+        assert after == pytest.approx(before, abs=1e-3)
+    else:
+        assert max(abs(after[term] - before[term]) for term in before) > 0.01
+
+
+def test_evaluation_reads_inputs_by_the_means_of_training():
+    method = build(image_dropout=0.5)
+    given = batch(method)
+    for _ in range(60):
+        terms_of(method, given)
+    method.eval()
+    with torch.no_grad():
+        codes = method.relaxed(given.query)
+        alone = torch.cat([method.relaxed(given.query.rows([i])) for i in range(ITEMS)])
+        x = given.query.image
+        standard = (x - x.mean(0)) / (x.var(0) + 1e-5).sqrt()
+        hidden = method.image_tower[2:](standard)
+    assert torch.allclose(alone, codes, atol=1e-5), "no item depends on what is encoded with it"
+    assert torch.allclose(method.hash(method.shared(hidden)).tanh(), codes, atol=0.02)
+
+
+LEARNING = {
+    "default": {},
+    "all terms": {
+        "pair_weight": 1.0, "classification_weight": 1.0, "support_weight": 0.1, "generative_weight": 0.3,
+        "quantization_weight": 0.1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", LEARNING.values(), ids=LEARNING)
+def test_new_items_of_a_label_are_found(options, tmp_path):
+    before, after = found(build(WIDTH, WIDTH, KINDS, standardize="both", bits=32, **options), 25, tmp_path)
+    assert before < 0.5
+    assert after > 0.8
+
+
+def test_the_variant_of_a_recipe():
+    raw = {
+        "data": {"name": "shapes"}, "image": {"name": "cnn"}, "text": {"name": "bag_of_words"},
+        "method": {"name": "crcgs", "bits": 32},
+    }  # fmt: skip
+    improved = read_recipe(raw)
+    assert improved == read_recipe(raw, ["method.variant=improved"])
+    assert list(improved.stages) == ["image_to_text", "text_to_image", "codes"]
+    published = read_recipe(raw, ["method.variant=published", "method.preset=published-nuswide"])
+    assert published.method.name == "crcgs_published"
+    assert published.method.options["support_weight"] == 40.0
+    assert published.stages["binary"]["epochs"] == 60
+    assert list(published.stages) == ["image_to_text", "text_to_image", "student", "binary"]
