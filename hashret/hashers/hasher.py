@@ -115,7 +115,13 @@ class PairHasher(Hasher):
 
     @abstractmethod
     def coded(self, vectors: NDArray[Any], side: Side) -> Codes:
-        """Codes of checked vectors; users call :meth:`transform`."""
+        """Codes of vectors whose shape and width are checked, not yet that they are finite.
+
+        Users call :meth:`transform`.
+
+        Raises:
+            NonFiniteError: NaN or infinity, with the first such row.
+        """
 
     def transform(self, vectors: ArrayLike, *, side: Side) -> Codes:
         """Turn vectors of one modality into codes.
@@ -136,7 +142,7 @@ class PairHasher(Hasher):
         check_is_fitted(self)
         if side not in ("image", "text"):
             raise InputError("side", expected="'image' or 'text'", got=repr(side), remedy="Say which modality it is.")
-        return self.coded(matrix(vectors, f"{side} vectors", width=self.width(side)), side)
+        return self.coded(matrix(vectors, f"{side} vectors", width=self.width(side), finite=False), side)
 
 
 class LinearPairHasher(PairHasher):
@@ -158,7 +164,7 @@ class LinearPairHasher(PairHasher):
         return len(self.image_mean_ if side == "image" else self.text_mean_)
 
     def coded(self, vectors: NDArray[Any], side: Side) -> Codes:
-        """Codes of checked vectors; users call :meth:`transform`."""
+        """Codes of vectors of the right width; users call :meth:`transform`."""
         image = side == "image"
         weights = self.image_weights_ if image else self.text_weights_
-        return signs(vectors, weights, (self.image_mean_ if image else self.text_mean_) @ weights)
+        return signs(vectors, weights, (self.image_mean_ if image else self.text_mean_) @ weights, f"{side} vectors")

@@ -12,14 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-__all__ = ["divergence", "learned_codes"]
+__all__ = ["affinity_sums", "divergence", "learned_codes"]
 
 Matrix = NDArray[np.float64]
 
 _ROWS = 512  # of the matrix of all pairs that stand in memory at a time
 
 
-def divergence(codes: Matrix, marks: Matrix, alpha: float) -> tuple[float, Matrix]:
+def affinity_sums(marks: Matrix) -> tuple[float, float]:
+    """What the affinities alone decide: the sums of A_ij and of A_ij log A_ij over pairs i != j.
+
+    Args:
+        marks: Label rows l at length 1, float64 (N, C), no negative product.
+    """
+    total, entropy = 0.0, 0.0
+    for start in range(0, len(marks), _ROWS):
+        p = marks[start : start + _ROWS] @ marks.T
+        p[np.arange(len(p)), np.arange(start, start + len(p))] = 0
+        total, entropy = total + float(p.sum()), entropy + float((p * np.log(np.where(p > 0, p, 1))).sum())
+    return total, entropy
+
+
+def divergence(
+    codes: Matrix, marks: Matrix, alpha: float, sums: tuple[float, float] | None = None
+) -> tuple[float, Matrix]:
     """What relaxed codes H lose, and its gradient.
 
     With p_ij = A_ij / sum A over pairs i != j, A_ij = l_i . l_j; d_ij = |h_i - h_j|^2 / 4, which is the Hamming
@@ -33,11 +49,13 @@ def divergence(codes: Matrix, marks: Matrix, alpha: float) -> tuple[float, Matri
         codes: H, float64 (N, bits).
         marks: Label rows l at length 1, float64 (N, C), no negative product.
         alpha: Weight of the distance to the corners of the cube.
+        sums: :func:`affinity_sums` of the marks, where they are known.
 
     Returns:
         The loss and its gradient (N, bits).
     """
-    lengths, total_p, total_q, spread, entropy = (codes**2).sum(1), 0.0, 0.0, 0.0, 0.0
+    total_p, entropy = affinity_sums(marks) if sums is None else sums
+    lengths, total_q, spread = (codes**2).sum(1), 0.0, 0.0
     pull, push = np.zeros_like(codes), np.zeros_like(codes)
     for start in range(0, len(codes), _ROWS):
         rows = slice(start, start + _ROWS)
@@ -46,9 +64,8 @@ def divergence(codes: Matrix, marks: Matrix, alpha: float) -> tuple[float, Matri
         p, q = marks[rows] @ marks.T, 1 / one_more
         themselves = (np.arange(len(p)), np.arange(start, start + len(p)))
         p[themselves] = q[themselves] = 0
-        total_p, total_q = total_p + p.sum(), total_q + q.sum()
+        total_q += float(q.sum())
         spread += float((p * np.log(one_more)).sum())
-        entropy += float((p * np.log(np.where(p > 0, p, 1))).sum())
         for factors, moved in ((p * q, pull), (q * q, push)):
             moved[rows] = factors.sum(1)[:, None] * codes[rows] - factors @ codes
     short = np.abs(codes) - 1
@@ -80,7 +97,8 @@ def learned_codes(
         True
     """
     start = rng.standard_normal((len(marks), bits)) * 0.1
-    return descended(lambda codes: divergence(codes, marks, alpha), start, iterations) > 0
+    sums = affinity_sums(marks)
+    return descended(lambda codes: divergence(codes, marks, alpha, sums), start, iterations) > 0
 
 
 def descended(loss: Callable[[Matrix], tuple[float, Matrix]], start: Matrix, iterations: int) -> Matrix:

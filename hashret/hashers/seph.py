@@ -22,7 +22,7 @@ from hashret.hashers.kernel_logistic import Anchors, find_anchors, logistic_weig
 from hashret.hashers.labels import label_rows
 from hashret.hashers.neighbour_codes import learned_codes
 from hashret.hashers.parameters import check_number, check_whole
-from hashret.hashers.vectors import matrix
+from hashret.hashers.vectors import check_rows, matrix
 
 __all__ = ["SePH"]
 
@@ -139,7 +139,8 @@ class SePH(PairHasher):
         return int(getattr(self, f"{side}_anchors_").shape[1])
 
     def coded(self, vectors: NDArray[Any], side: Side) -> Codes:
-        """Codes of checked vectors; users call :meth:`transform`."""
+        """Codes of vectors of the right width; users call :meth:`transform`."""
+        check_rows(vectors, f"{side} vectors")
         return binarize(self._odds({side: vectors}))
 
     def transform_pairs(self, images: ArrayLike, texts: ArrayLike) -> Codes:

@@ -14,23 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
+from hashret.hashers.vectors import check_rows
 
 __all__ = ["signs"]
 
 _ROWS = 4096  # whose values stand in memory at a time
-_AGAIN = 1 << 21  # numbers gathered at a time to be summed again
+_AGAIN = 1 << 19  # numbers gathered at a time to be summed again
 
 
-def signs(vectors: NDArray[Any], weights: NDArray[np.float64], offsets: NDArray[np.float64]) -> Codes:
+def signs(
+    vectors: NDArray[Any], weights: NDArray[np.float64], offsets: NDArray[np.float64], name: str = "vectors"
+) -> Codes:
     """Codes of vectors: bit k of row i is set where vectors[i] . weights[:, k] > offsets[k].
 
     Args:
-        vectors: float32 or float64 (N, D), finite.
-        weights: float64 (D, bits); a column of zeros gives a bit that only ``offsets`` decides.
-        offsets: float64 (bits,).
+        vectors: float32 or float64 (N, D).
+        weights: float64 (D, bits), finite; a column of zeros gives a bit that only ``offsets`` decides.
+        offsets: float64 (bits,), finite.
+        name: What an error calls the vectors.
 
     Returns:
         N codes.
+
+    Raises:
+        NonFiniteError: NaN or infinity, with the first such row. The lengths that bound the rounding tell it, so that
+            the vectors are passed over no more than once for both.
 
     Example:
         >>> signs(np.array([[2.0, 0.0], [0.5, 9.0]]), np.eye(2), np.ones(2)).unpack().tolist()
@@ -39,29 +47,52 @@ def signs(vectors: NDArray[Any], weights: NDArray[np.float64], offsets: NDArray[
     bits, dtype = weights.shape[1], vectors.dtype
     packed = np.empty((len(vectors), -(-bits // 8)), np.uint8)
     lengths = np.linalg.norm(weights, axis=0)
-    constant = lengths == 0
-    scales = np.ldexp(1.0, -np.frexp(np.where(constant, 1.0, lengths))[1])  # exact, and nothing underflows
+    constant = np.flatnonzero(lengths == 0)
+    scales = np.ldexp(1.0, -np.frexp(np.where(lengths == 0, 1.0, lengths))[1])  # exact, and nothing underflows
     weights, offsets, lengths = weights * scales, offsets * scales, lengths * scales
     rows = np.ascontiguousarray(weights.T)
-    # |error| <= (D + 3) u (|x| |w| + |b|), of products, sums, the rounded weights and offsets; eps is twice u. The
-    # scaled weights are 1/2 to 1 long, so that one bound a row, of the longest, is hardly looser than one a bit.
-    unit = (weights.shape[0] + 3) * np.finfo(dtype).eps
+    unit = _unit(weights.shape[0], dtype)
     with np.errstate(over="ignore"):
         rounded, shifts = weights.astype(dtype), offsets.astype(dtype)
-        steep, level = np.array([unit * lengths.max(), unit * np.abs(offsets).max()]).astype(dtype)
+        # The scaled weights are 1/2 to 1 long: one bound a row, of the longest, is hardly looser than one a bit.
+        steep = dtype.type(unit * lengths.max())
+        level = dtype.type(2 * np.finfo(dtype).eps * np.abs(offsets).max())
     for start in range(0, len(vectors), _ROWS):
         block = vectors[start : start + _ROWS]
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is summed again
             values = block @ rounded
             values -= shifts
-            reach = np.sqrt(np.einsum("ij,ij->i", block, block) + block.shape[1] * np.finfo(dtype).tiny)
-            unsure = ~(np.abs(values) > (reach * steep + level)[:, None])
-        chosen = values > 0
-        unsure[:, constant], chosen[:, constant] = False, (offsets < 0)[constant]
-        places = np.flatnonzero(unsure)
+            squares = np.einsum("ij,ij->i", block, block)
+            if not np.isfinite(squares).all():
+                check_rows(vectors, name)
+            reach = np.sqrt(squares + block.shape[1] * np.finfo(dtype).tiny)
+            chosen = values > 0
+            sure = np.abs(values, out=values) > (reach * steep + level)[:, None]  # not so where it is NaN
+        if len(constant):
+            sure[:, constant], chosen[:, constant] = True, (offsets < 0)[constant]
+        places = np.flatnonzero(np.logical_not(sure, out=sure))
         chosen.ravel()[places] = _summed(block, rows, offsets, *np.divmod(places, bits))
-        packed[start : start + _ROWS] = np.packbits(chosen, axis=1)
+        packed[start : start + _ROWS] = _packed(chosen)
     return Codes(packed, bits)
+
+
+def _unit(width: int, dtype: np.dtype[Any]) -> float:
+    """What rounding adds to a product x . w - b at most, as a share of |x| |w|, beside 2 eps |b|.
+
+    A sum of D products in any order errs by at most D u / (1 - D u) |x| |w| with u = eps / 2, the rounded weights by
+    u |x| |w|, the rounded offset by u |b|; the difference is rounded by a factor, which turns no sign. The length
+    |x| is itself a rounded sum: with n = (D + 4) u <= 1/4, n (1 + 4 n) bounds all of it. Beyond that nothing is
+    promised, and every bit is summed again.
+    """
+    share = (width + 4) * float(np.finfo(dtype).eps) / 2
+    return share * (1 + 4 * share) if share <= 0.25 else np.inf
+
+
+def _packed(chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The bits of rows as bytes; whole bytes are packed in one run, which is far faster than row by row."""
+    if chosen.shape[1] % 8:
+        return np.packbits(chosen, axis=1)
+    return np.packbits(chosen.ravel()).reshape(len(chosen), -1)
 
 
 def _summed(

@@ -10,19 +10,20 @@ import difflib
 import inspect
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
 from hashret.errors import FileError, InputError, NonFiniteError, WidthError
-from hashret.hashers.hasher import Hasher, PairHasher
+from hashret.hashers.hasher import Hasher
 from hashret.hashers.vectors import check_rows
 
-__all__ = ["Rows", "fit_rows", "hash_rows", "make_hasher"]
+__all__ = ["Coder", "Rows", "fit_rows", "hash_rows", "make_hasher", "near", "read_ahead", "take_rows"]
 
 
 class Rows(Protocol):
@@ -47,6 +48,25 @@ class Rows(Protocol):
     def take(self, numbers: NDArray[np.int64]) -> NDArray[Any]: ...  # noqa: D102
 
 
+class Coder(Protocol):
+    """What turns rows into codes: a fitted hasher.
+
+    One of one modality has their width as ``n_features_in_``; one of two, which has "texts" among its inputs, tells it
+    by ``width(side)``.
+
+    Attributes:
+        name: What an error calls it.
+        inputs: What it was fitted on.
+        bits: Width of a code.
+        transform: Called with a block, and with ``side=`` where it knows two modalities.
+    """
+
+    name: ClassVar[str]
+    inputs: Any
+    bits: int
+    transform: Callable[..., Any]
+
+
 def make_hasher(known: Mapping[str, type[Any]], name: str, options: Mapping[str, Any]) -> Any:
     """An unfitted hasher by name.
 
@@ -64,13 +84,13 @@ def make_hasher(known: Mapping[str, type[Any]], name: str, options: Mapping[str,
         ITQ(bits=32)
     """
     if name not in known:
-        raise InputError("hasher", expected=f"one of {', '.join(known)}", got=repr(name), remedy=_near(name, known))
+        raise InputError("hasher", expected=f"one of {', '.join(known)}", got=repr(name), remedy=near(name, known))
     parameters = inspect.signature(known[name]).parameters
     for option in options:
         if option not in parameters:
             raise InputError(
                 f"parameter of {name}", expected=f"one of {', '.join(parameters)}", got=repr(option),
-                remedy=_near(option, parameters),
+                remedy=near(option, parameters),
             )  # fmt: skip
     return known[name](**options)
 
@@ -91,9 +111,34 @@ def fit_rows(hasher: Hasher, given: Mapping[str, Rows], *, sample: int, seed: in
         InputError: Other inputs than the hasher takes, different numbers of rows, or what ``fit`` refuses.
         NonFiniteError: NaN or infinity, with the number of the row in its file.
     """
-    if set(given) != set(hasher.inputs):
+    taken, numbers = take_rows(given, hasher.inputs, hasher.name, sample=sample, seed=seed)
+    hasher.fit(*taken.values())
+    return len(numbers)
+
+
+def take_rows(
+    given: Mapping[str, Rows], inputs: Sequence[str], name: str, *, sample: int, seed: int
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+    """Rows of files in memory, or a sample of them.
+
+    Args:
+        given: Rows of each of ``inputs``.
+        inputs: What is asked for.
+        name: Who asks.
+        sample: At most so many rows, drawn without replacement, kept in their order.
+        seed: Draws them.
+
+    Returns:
+        float32 or float64 (n, D) of each input in the order of ``inputs``, a column of labels as int64 (n,); and the
+        numbers of the rows, int64 (n,).
+
+    Raises:
+        InputError: Other inputs than are asked for, or different numbers of rows.
+        NonFiniteError: NaN or infinity, with the number of the row in its file.
+    """
+    if set(given) != set(inputs):
         raise InputError(
-            f"inputs of {hasher.name}", expected=" and ".join(hasher.inputs), got=" and ".join(given),
+            f"inputs of {name}", expected=" and ".join(inputs), got=" and ".join(given),
             remedy="Pairs are texts to the images of the same rows; labels are one row an item.",
         )  # fmt: skip
     counts = {rows.path: rows.rows for rows in given.values()}
@@ -107,18 +152,17 @@ def fit_rows(hasher: Hasher, given: Mapping[str, Rows], *, sample: int, seed: in
     if total > sample:
         numbers = np.sort(np.random.default_rng(seed).choice(total, sample, replace=False, shuffle=False))
     taken = {}
-    for name in hasher.inputs:
-        values = given[name].take(numbers)
+    for part in inputs:
+        values = given[part].take(numbers)
         bad = np.flatnonzero(~np.isfinite(values.sum(1, dtype=np.float64)))
         if len(bad):
-            check_rows(values[bad[:1]], str(given[name].path), int(numbers[bad[0]]))
-        taken[name] = values[:, 0].astype(np.int64) if name == "labels" and given[name].flat else values
-    hasher.fit(*taken.values())
-    return len(numbers)
+            check_rows(values[bad[:1]], str(given[part].path), int(numbers[bad[0]]))
+        taken[part] = values[:, 0].astype(np.int64) if part == "labels" and given[part].flat else values
+    return taken, numbers
 
 
 def hash_rows(
-    hasher: Hasher,
+    hasher: Coder,
     rows: Rows,
     out: str | os.PathLike[str],
     *,
@@ -128,7 +172,7 @@ def hash_rows(
     """Write the codes of all rows as a codes file.
 
     Args:
-        hasher: A fitted one.
+        hasher: A fitted one, or whatever else codes rows.
         rows: As wide as what it was fitted on.
         out: The codes file; what was there before stays until the new one is whole.
         side: "image" or "text" for a hasher of two modalities, None for one of one.
@@ -143,13 +187,13 @@ def hash_rows(
         NonFiniteError: NaN or infinity, with the number of the row; no file is written.
         FileError: The place cannot be written.
     """
-    paired = isinstance(hasher, PairHasher)
+    paired = "texts" in hasher.inputs
     if (side is None) == paired:
         raise InputError(
             f"side of {hasher.name}", expected="'image' or 'text'" if paired else "none", got=repr(side),
             remedy="Say which modality it is." if paired else "It knows one modality only.",
         )  # fmt: skip
-    width = hasher.width(side) if isinstance(hasher, PairHasher) else hasher.n_features_in_  # type: ignore[arg-type]
+    width = hasher.width(side) if paired else hasher.n_features_in_  # type: ignore[attr-defined]
     if rows.width != width:
         raise WidthError(
             str(rows.path), expected=f"{width} columns", got=str(rows.width),
@@ -159,7 +203,7 @@ def hash_rows(
     try:
         with tempfile.TemporaryFile(dir=out.parent) as file:
             done = 0
-            for block in rows.blocks():
+            for block in read_ahead(rows.blocks()):
                 file.write(_block_codes(hasher, block, side, rows.path, done).packed.data)
                 done += len(block)
                 progress(done)
@@ -174,7 +218,21 @@ def hash_rows(
     return done
 
 
-def _block_codes(hasher: Hasher, block: NDArray[Any], side: str | None, path: Path, first: int) -> Codes:
+def read_ahead(blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The same blocks, each read by another thread while the one before it is worked on; two are in memory at a time.
+
+    Example:
+        >>> [len(block) for block in read_ahead(iter([np.zeros(3), np.zeros(2)]))]
+        [3, 2]
+    """
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
+
+
+def _block_codes(hasher: Coder, block: NDArray[Any], side: str | None, path: Path, first: int) -> Codes:
     try:
         codes: Codes = hasher.transform(block) if side is None else hasher.transform(block, side=side)
     except NonFiniteError:
@@ -183,6 +241,12 @@ def _block_codes(hasher: Hasher, block: NDArray[Any], side: str | None, path: Pa
     return codes
 
 
-def _near(name: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"Did you mean {near[0]}?" if near else "Choose one of them."
+def near(name: str, known: Iterable[str]) -> str:
+    """What to do about a name that is none of ``known``.
+
+    Example:
+        >>> near("itqq", ["itq", "lsh"])
+        'Did you mean itq?'
+    """
+    found = difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {found[0]}?" if found else "Choose one of them."

@@ -45,10 +45,11 @@ def fitted_vectors(owner: BaseEstimator, values: ArrayLike, *, least: int = 1) -
 def new_vectors(owner: BaseEstimator, values: ArrayLike) -> Vectors:
     """The vectors a fitted hasher of one modality turns into codes, float32 or float64 (N, D); N may be 0.
 
+    NaN and infinity are left to :func:`hashret.hashers.signs.signs`, which meets them on its way.
+
     Raises:
         InputError: Not two-dimensional or not real numbers.
         WidthError: Another width than was fitted.
-        NonFiniteError: NaN or infinity, with the first such row.
     """
     _check_no_strings(values)
     try:
@@ -58,17 +59,17 @@ def new_vectors(owner: BaseEstimator, values: ArrayLike) -> Vectors:
     except (ValueError, TypeError) as error:
         wrong_width = "is expecting" in str(error) and "features" in str(error)
         raise _refused("vectors", error, WidthError if wrong_width else InputError) from error
-    check_rows(array, "vectors")
     return np.asarray(array)
 
 
-def matrix(values: ArrayLike, name: str, *, width: int | None = None) -> Vectors:
+def matrix(values: ArrayLike, name: str, *, width: int | None = None, finite: bool = True) -> Vectors:
     """The vectors of one side of a pair, float32 or float64 (N, D); N may be 0.
 
     Args:
         values: Real numbers (N, D).
         name: What an error calls them.
         width: D that is asked for; None for any.
+        finite: Whether NaN and infinity are refused here; False where who reads the vectors meets them anyway.
 
     Raises:
         InputError: Not two-dimensional, or not real numbers.
@@ -92,7 +93,8 @@ def matrix(values: ArrayLike, name: str, *, width: int | None = None) -> Vectors
             name, expected=f"{width} columns", got=str(array.shape[1]),
             remedy="Embed them as those the hasher was fitted on, and check the side.",
         )  # fmt: skip
-    check_rows(array, name)
+    if finite:
+        check_rows(array, name)
     return np.asarray(array)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hashret.codes import Codes
+from hashret.errors import NonFiniteError
 from hashret.hashers.signs import signs
 
 
@@ -74,3 +75,39 @@ def test_a_weight_of_zeros_gives_what_its_offset_says():
     codes = signs(np.ones((3, 2)), np.zeros((2, 3)), np.array([-1.0, 0.0, 1.0]))
     assert codes.unpack().tolist() == [[1, -1, -1]] * 3
     assert len(signs(np.ones((0, 2)), np.zeros((2, 3)), np.zeros(3))) == 0
+
+
+@pytest.mark.parametrize("bits", [1, 7, 8, 12, 16, 64])
+def test_bits_lie_where_packbits_puts_them(bits):
+    rng = np.random.default_rng(4)
+    vectors, weights = rng.normal(size=(33, 5)), rng.normal(size=(5, bits))
+    np.testing.assert_array_equal(
+        signs(vectors, weights, np.zeros(bits)).packed, np.packbits(vectors @ weights > 0, axis=1)
+    )
+
+
+@pytest.mark.parametrize("width", [3, 64, 512, 4000])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e6])
+def test_rounding_never_reaches_beyond_its_bound(width, offset):
+    """The worst a float32 product errs by, in any order of summing, is within what is summed again."""
+    rng = np.random.default_rng(5)
+    weights, offsets = rng.normal(size=(width, 3)), np.full(3, offset)
+    vectors = np.abs(rng.normal(size=(300, width)))  # long sums of one sign round the most
+    vectors *= np.where(rng.random((300, 1)) < 0.5, 1, weights[:, :1].T)
+    vectors -= ((vectors @ weights - offsets)[:, :1]) * weights[:, :1].T / (weights[:, 0] ** 2).sum()
+    vectors = vectors.astype(np.float32)
+    right = exact(vectors[:20], weights[:, :1], offsets[:1])
+    found = signs(vectors[:20], weights, offsets).unpack()[:, :1] > 0
+    double = vectors[:20].astype(np.float64) @ weights[:, :1] - offsets[:1]
+    sure = np.abs(double) > 1e-12 * (1 + np.abs(vectors[:20]) @ np.abs(weights[:, :1]) + offset)
+    assert (found == right)[sure].all()
+    assert signs(vectors.astype(np.float64), weights, offsets) == signs(vectors, weights, offsets)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("row", [0, 4095, 4096, 9000])
+def test_what_is_not_finite_is_named_wherever_it_stands(bad, row):
+    vectors = np.ones((9001, 3), np.float32)
+    vectors[row, 1] = bad
+    with pytest.raises(NonFiniteError, match=f"image vectors: .* in row {row}, column 1, and 1 such"):
+        signs(vectors, np.eye(3), np.zeros(3), "image vectors")
