@@ -12,10 +12,9 @@ trained apart, and adds nothing that can be measured. Here the terms act on what
 * inputs are standardised and towers are wide: a database of training items is searched well where its items are known
   well. Images are dropped out in part, so that new ones are understood.
 
-``benchmarks/crcgs_options.py`` prints the ablation on validation tasks, by which the defaults were chosen. The pairwise
-likelihood and the classifier of the base network, the auxiliary generative features and the support sets are here as
-terms of their own weight; one of weight 0 by default did not earn its place. The adversaries moved nothing in the
-published variant either and are left to it.
+The pairwise likelihood and the classifier of the base network, the auxiliary generative features and the support sets
+are here as terms of their own weight, 0 by default; ``benchmarks/crcgs_options.py`` trains each part left out or added.
+The adversaries moved nothing in the published variant and are left to it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import DataError, TrainingError
+from hashret.errors import TrainingError
 from hashret.losses import (
     pair_likelihood,
     quantization,
@@ -51,7 +50,7 @@ from hashret.methods.method import (
     one_modality,
     trainable,
 )
-from hashret.models.features import Encoder, Features, Inputs
+from hashret.models.features import Encoder, Inputs
 from hashret.models.generator import Generator
 from hashret.models.heads import mlp
 
@@ -154,11 +153,6 @@ class CRCGS(Method):
         super().__init__(
             image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
         )
-        if classes < 1:
-            raise DataError(
-                "CRCGS", expected="a dataset with labels", got="none",
-                remedy="Give labels, or use a method for pairs without labels.",
-            )  # fmt: skip
         o, pictures, g = options, image.dimension, options.generative_dimension
         scratch = {
             "image_to_text": trainable(image) if not image.pretrained else [],
@@ -199,7 +193,7 @@ class CRCGS(Method):
 
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """Image features to generate; the auxiliary generative features g, of no width where nothing asks for them."""
-        pooled = self._pooled(inputs)
+        pooled = self.pooled(inputs)
         if stage.name == "text_to_image":
             return pooled
         if not self.o.generative_weight:
@@ -215,7 +209,7 @@ class CRCGS(Method):
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space: v of images or t of texts, (B, dimension)."""
         tower = self.image_tower if one_modality(inputs, "CRCGS") == "image" else self.text_tower
-        features: Tensor = self.shared(tower(self._pooled(inputs)))
+        features: Tensor = self.shared(tower(self.pooled(inputs)))
         return features
 
     def relaxed(self, inputs: Inputs) -> Tensor:
@@ -226,22 +220,15 @@ class CRCGS(Method):
         codes: Tensor = self.hash(features).tanh()
         return codes
 
-    def _pooled(self, inputs: Inputs) -> Tensor:
-        if one_modality(inputs, "CRCGS") == "image":
-            features: Features = self.image(given(inputs.image))
-        else:
-            features = self.text(given(inputs.text), inputs.text_mask)
-        return features.pooled
-
     def _generator(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         """Rebuild the other modality."""
         texts = given(batch.target)
         if stage.name == "image_to_text":
             target = given(texts.bag if texts.bag is not None else texts.text)
-            generated = self.image_to_text(self._pooled(given(batch.query)))
+            generated = self.image_to_text(self.pooled(given(batch.query)))
         else:
             target = given(batch.query_fixed)
-            generated = self.text_to_image(self._pooled(texts))
+            generated = self.text_to_image(self.pooled(texts))
         self.get_buffer("taught")[int(stage.name == "text_to_image")] = True
         return {"reconstruction": reconstruction(generated, target, kind=self.o.generator_loss)}
 

@@ -33,7 +33,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import DataError
 from hashret.losses import (
     adversarial,
     distillation,
@@ -48,7 +47,7 @@ from hashret.losses import (
 )
 from hashret.losses.generative import Reconstruction
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, given, one_modality, trainable
-from hashret.models.features import Encoder, Features, Inputs
+from hashret.models.features import Encoder, Inputs
 from hashret.models.generator import Generator, discriminator
 from hashret.models.heads import HashLayer, mlp
 
@@ -160,13 +159,6 @@ class PublishedCRCGS(Method):
         super().__init__(
             image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
         )
-        if classes < 1:
-            raise DataError(
-                "CRCGS",
-                expected="a dataset with labels",
-                got="none",
-                remedy="Give labels, or use a method for pairs without labels.",
-            )
         o = options
         scratch = {
             "image_to_text": trainable(image) if not image.pretrained else [],
@@ -215,10 +207,10 @@ class PublishedCRCGS(Method):
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """Image features to generate; the auxiliary generative features g; the student's features v and t."""
         if stage.name == "text_to_image":
-            return self._pooled(inputs)
+            return self.pooled(inputs)
         if stage.name == "student":
             teacher = self.image_to_text if side == "query" else self.text_to_image
-            embedding: Tensor = teacher.encoder(self._pooled(inputs))
+            embedding: Tensor = teacher.encoder(self.pooled(inputs))
             return embedding
         return self.embed(inputs)
 
@@ -233,20 +225,13 @@ class PublishedCRCGS(Method):
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space: v of images or t of texts, (B, dimension)."""
         tower = self.image_tower if one_modality(inputs, "CRCGS") == "image" else self.text_tower
-        features: Tensor = self.shared(tower(self._pooled(inputs)))
+        features: Tensor = self.shared(tower(self.pooled(inputs)))
         return features
 
     def relaxed(self, inputs: Inputs) -> Tensor:
         """The binary layer's output (B, bits)."""
         codes: Tensor = self.hash(self.embed(inputs))
         return codes
-
-    def _pooled(self, inputs: Inputs) -> Tensor:
-        if one_modality(inputs, "CRCGS") == "image":
-            features: Features = self.image(given(inputs.image))
-        else:
-            features = self.text(given(inputs.text), inputs.text_mask)
-        return features.pooled
 
     def _generator(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
         """A teacher against its own discriminator: rebuild the other modality, and pass for real."""
@@ -258,7 +243,7 @@ class PublishedCRCGS(Method):
             source, generator, judge = texts, self.text_to_image, self.image_judge
             target = given(batch.query_fixed)
         if "generated" not in batch.scratch:
-            batch.scratch["generated"] = generator(self._pooled(source))
+            batch.scratch["generated"] = generator(self.pooled(source))
         generated = batch.scratch["generated"]
         if turn.name == "judge":
             verdicts = adversarial(judge(target), real=True) + adversarial(judge(generated.detach()), real=False)

@@ -34,7 +34,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import DataError
 from hashret.losses import product_likelihood
 from hashret.methods.method import (
     Batch,
@@ -47,7 +46,7 @@ from hashret.methods.method import (
     one_modality,
     trainable,
 )
-from hashret.models.features import Encoder, Features, Inputs
+from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import mlp
 
 __all__ = ["DCMH", "DCMHOptions"]
@@ -114,11 +113,6 @@ class DCMH(Method):
         super().__init__(
             image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
         )
-        if classes < 1:
-            raise DataError(
-                "DCMH", expected="a dataset with labels", got="none",
-                remedy="Give labels, or use a method for pairs without labels.",
-            )  # fmt: skip
         self._encoders = {"image": trainable(image), "text": trainable(text)}
         self.image_head, self.text_head = (
             _head(encoder.dimension, options, options.standardize in (modality, "both"))
@@ -155,12 +149,8 @@ class DCMH(Method):
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The real code, F of images or G of texts, (B, bits)."""
-        if one_modality(inputs, "DCMH") == "image":
-            features: Features = self.image(given(inputs.image))
-            output: Tensor = self.image_head(features.pooled)
-        else:
-            features = self.text(given(inputs.text), inputs.text_mask)
-            output = self.text_head(features.pooled)
+        head = self.image_head if one_modality(inputs, "DCMH") == "image" else self.text_head
+        output: Tensor = head(self.pooled(inputs))
         return output
 
     def relaxed(self, inputs: Inputs) -> Tensor:

@@ -27,7 +27,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import DataError
 from hashret.losses import frobenius, invariance, pair_likelihood, quantization, similarity, structure
 from hashret.methods.method import (
     Batch,
@@ -41,7 +40,7 @@ from hashret.methods.method import (
     one_modality,
     trainable,
 )
-from hashret.models.features import Encoder, Features, Inputs
+from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HashLayer, mlp
 
 __all__ = ["DSCMR", "DSCMROptions"]
@@ -130,11 +129,6 @@ class DSCMR(Method):
         super().__init__(
             image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
         )
-        if classes < 1:
-            raise DataError(
-                "DSCMR", expected="a dataset with labels", got="none",
-                remedy="Give labels, or use a method for pairs without labels.",
-            )  # fmt: skip
         o = options
         self._encoders = trainable(image) + trainable(text)
         self.image_tower, self.text_tower = (
@@ -173,13 +167,8 @@ class DSCMR(Method):
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space: U of images or V of texts, (B, dimension)."""
-        if one_modality(inputs, "DSCMR") == "image":
-            features: Features = self.image(given(inputs.image))
-            own = self.image_tower(features.pooled)
-        else:
-            features = self.text(given(inputs.text), inputs.text_mask)
-            own = self.text_tower(features.pooled)
-        embedding: Tensor = self.shared(own)
+        tower = self.image_tower if one_modality(inputs, "DSCMR") == "image" else self.text_tower
+        embedding: Tensor = self.shared(tower(self.pooled(inputs)))
         return embedding
 
     def relaxed(self, inputs: Inputs) -> Tensor:

@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import InputError
-from hashret.models.features import Encoder, Inputs
+from hashret.errors import DataError, InputError
+from hashret.models.features import Encoder, Features, Inputs
 
 __all__ = ["Batch", "Method", "Stage", "StageSettings", "Standardized", "Turn"]
 
@@ -158,6 +158,9 @@ class Method(nn.Module, ABC):
         words_nonnegative: Whether those are never negative.
         options: An instance of the class's ``options``; all have ``bits`` and ``dimension``.
 
+    Raises:
+        DataError: No labels, and the method needs them.
+
     Attributes:
         bits: Width of a code.
         dimension: Width of an embedding.
@@ -192,6 +195,11 @@ class Method(nn.Module, ABC):
         self.dimension: int = options.dimension
         self.arguments = {"classes": classes, "words": words, "words_nonnegative": words_nonnegative}
         self.memory: dict[str, Tensor] = {}
+        if self.needs_labels and classes < 1:
+            raise DataError(
+                type(self).__name__, expected="a dataset with labels", got="none",
+                remedy="Give labels, or use a method for pairs without labels.",
+            )  # fmt: skip
 
     @abstractmethod
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
@@ -211,6 +219,18 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def relaxed(self, inputs: Inputs) -> Tensor:
         """Relaxed codes (B, bits) in (-1, 1); their signs are the code."""
+
+    def pooled(self, inputs: Inputs) -> Tensor:
+        """What the encoder of the inputs' one modality makes of them, (B, its dimension).
+
+        Raises:
+            InputError: They hold both an image and a text.
+        """
+        if one_modality(inputs, type(self).__name__) == "image":
+            features: Features = self.image(given(inputs.image))
+        else:
+            features = self.text(given(inputs.text), inputs.text_mask)
+        return features.pooled
 
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """What a stage keeps of one side of each training pair from the stages before it, (B, D).
