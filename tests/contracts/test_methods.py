@@ -174,8 +174,8 @@ def test_training_lowers_the_loss(name, stage, turn):
     assert totals[-2] < totals[0]
 
 
-@pytest.mark.parametrize("name", ["crcgs", "crcgs_published"])
-def test_crcgs_needs_labels(name):
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.needs_labels])
+def test_a_method_that_needs_labels_refuses_none(name):
     kind = METHODS[name]
     with pytest.raises(DataError, match="expected a dataset with labels"):
         kind(VectorEncoder(dimension=4), VectorEncoder(dimension=4), classes=0, words=4, options=kind.options())
