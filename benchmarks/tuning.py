@@ -3,9 +3,10 @@
     python benchmarks/tuning.py flickr8k ROOT --methods crcgs dcmh dscmr contrastive
     python benchmarks/tuning.py wikipedia ROOT --methods dcmh --out runs/tuning
 
-What is tried stands in benchmarks/tuning.yaml; each setting is a change of configs/METHOD-DATASET.yaml, whose best is
-then written into the recipe by hand. A score is the best validation score of the last stage that has one, which is what
-training itself goes by: mean mAP of the codes over the validation tasks, one seed. The test split is not touched.
+What is tried stands in benchmarks/tuning.yaml; each setting is a change of configs/METHOD-DATASET.yaml as it was before
+the best of them was written into it by hand. A score is the best validation score of the last stage that has one, which
+is what training itself goes by: mean mAP of the codes over the validation tasks, one seed. The test split is not
+touched.
 
 Settings that were measured before are kept in OUT/tuning.json and not trained again, unless the recipe or the setting
 has changed.
@@ -35,8 +36,8 @@ from fieldtable import print_sheet  # isort: skip
 SETTINGS = Path(__file__).with_suffix(".yaml")
 
 
-def settings_of(dataset: str, methods: list[str]) -> dict[str, list[list[str]]]:
-    """Method -> what is tried, as many for each.
+def settings_of(dataset: str, methods: list[str]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Method -> where it started, and what is tried from there, as many for each.
 
     Raises:
         InputError: A dataset or method without settings, or methods with different numbers of them.
@@ -48,9 +49,9 @@ def settings_of(dataset: str, methods: list[str]) -> dict[str, list[list[str]]]:
             "settings", expected=f"some of {', '.join(known) or 'no method'} for {dataset}", got=", ".join(missing),
             remedy=f"Write them into {SETTINGS.name}.",
         )  # fmt: skip
-    chosen = {method: known[method] for method in methods}
-    if len({len(tried) for tried in chosen.values()}) > 1:
-        told = ", ".join(f"{method}: {len(tried)}" for method, tried in chosen.items())
+    chosen = {method: (known[method]["start"], known[method]["tried"]) for method in methods}
+    if len({len(tried) for _, tried in chosen.values()}) > 1:
+        told = ", ".join(f"{method}: {len(tried)}" for method, (_, tried) in chosen.items())
         raise InputError("settings", expected="as many for each method", got=told, remedy=f"Even out {SETTINGS.name}.")
     return chosen
 
@@ -80,10 +81,11 @@ def main() -> None:
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     body = []
     try:
-        for method, settings in settings_of(asked.dataset, asked.methods).items():
+        for method, (start, settings) in settings_of(asked.dataset, asked.methods).items():
             rows = []
             for setting in settings:
-                recipe = read_recipe(CONFIGS / f"{method}-{asked.dataset}.yaml", [*asked.overrides, *setting])
+                source = CONFIGS / f"{method}-{asked.dataset}.yaml"
+                recipe = read_recipe(source, [*asked.overrides, *start, *setting])
                 name = hashlib.blake2b(json.dumps(recipe.to_dict()).encode(), digest_size=8).hexdigest()
                 if name not in kept:
                     folder = path.parent / name
@@ -92,13 +94,13 @@ def main() -> None:
                     replace_file(path, json.dumps(kept, indent=1).encode())
                     shutil.rmtree(folder)
                 found = kept[name]
-                say(f"{method} {' '.join(setting) or 'as the recipe says'}: {found['validation']:.4f}")
+                say(f"{method} {' '.join(setting) or 'as it started'}: {found['validation']:.4f}")
                 rows.append((setting, found))
             best = max(found["validation"] for _, found in rows)
             for setting, found in rows:
                 cells = f"{found['validation']:.4f}", f"{found['epoch']}/{found['epochs']}", f"{found['seconds']:.0f}"
                 marked = [Cell(cell, found["validation"] == best) for cell in cells]
-                body.append((Cell(method), Cell(" ".join(setting) or "as the recipe says"), *marked))
+                body.append((Cell(method), Cell(" ".join(setting) or "as it started"), *marked))
     except HashretError as error:
         sys.exit(f"Error: {error}")
     header = ("method", "setting", "validation", "epoch", "seconds")
