@@ -7,29 +7,25 @@ the container of :mod:`hashret.arrayfile`. A store finds no neighbours and is ne
 
 from __future__ import annotations
 
-import mmap
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.arrayfile import read_arrays, write_arrays
-from hashret.errors import FileError, FormatError, InputError, NonFiniteError, WidthError
-from hashret.search.inputs import as_ids, first_ids, one_id_each
+from hashret.errors import FileError, FormatError, InputError
+from hashret.search.id_table import IdTable
+from hashret.search.stored_rows import StoredAs, checked_rows, here_and_there, row_spool
 
 __all__ = ["EmbeddingStore", "StoredAs"]
 
 KIND = "hashret.embeddings/1"
-StoredAs = Literal["float32", "float16", "int8"]
 
-_DTYPES = ("float32", "float16", "int8")
 _BLOCK = 1 << 24  # bytes of a block that is checked and written at a time
-_STEPS = 127  # of int8, on either side of 0
-_LEAST = np.finfo(np.float32).tiny  # a scale that is still a normal number
 
 
 class EmbeddingStore:
@@ -62,18 +58,8 @@ class EmbeddingStore:
         self, rows: NDArray[Any], ids: ArrayLike | None = None, *, scales: NDArray[np.float32] | None = None
     ) -> None:
         """Check the arrays and learn where each id lies."""
-        self.rows, self.scales = _checked(rows, scales)
-        self._first = 0
-        self._ids: NDArray[np.int64] | None = None
-        self._order: NDArray[np.int64] | None = None
-        if ids is not None:
-            self._name(*_sorted(one_id_each(ids, len(rows))))
-
-    def _name(self, ids: NDArray[np.int64], order: NDArray[np.int64] | None) -> None:
-        """Take ascending ids and the row of each; numbers that follow each other need no table."""
-        self._ids, self._order = ids, order
-        if order is None and int(ids[-1]) - int(ids[0]) == len(ids) - 1:
-            self._first, self._ids = int(ids[0]), None
+        self.rows, self.scales = checked_rows(rows, scales, "EmbeddingStore")
+        self._table = IdTable(len(rows), ids)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], ids: ArrayLike | None = None) -> EmbeddingStore:
@@ -103,7 +89,7 @@ class EmbeddingStore:
                 store = cls(_mapped(path))
             else:
                 arrays, _ = read_arrays(path, kind=KIND, mmap=True)
-                store = cls._of_arrays({name: _here_and_there(array) for name, array in arrays.items()})
+                store = cls._of_arrays({name: here_and_there(array) for name, array in arrays.items()})
         except (KeyError, InputError) as error:
             raise FormatError(
                 str(path), expected="embeddings with what belongs to them",
@@ -116,21 +102,14 @@ class EmbeddingStore:
                     "ids", expected="none beside a file that has its own", got="some",
                     remedy="Leave them out, or write the file with these.",
                 )  # fmt: skip
-            store._name(*_sorted(one_id_each(ids, len(store))))
+            store._table = IdTable(len(store), ids)
         return store
 
     @classmethod
     def _of_arrays(cls, arrays: dict[str, NDArray[Any]]) -> EmbeddingStore:
         """A store of the arrays of a file."""
         store = cls(arrays["rows"], scales=arrays.get("scales"))
-        for name in ("ids", "order"):
-            found = arrays.get(name)
-            if found is not None and (found.dtype != np.int64 or found.shape != (len(store),)):
-                raise InputError(
-                    name, expected=f"int64 ({len(store)},)", got=f"{found.dtype} {found.shape}", remedy="Save it anew."
-                )
-        if "ids" in arrays:
-            store._name(arrays["ids"], arrays.get("order"))
+        store._table = IdTable.of_arrays(arrays, len(store))
         return store
 
     @classmethod
@@ -157,39 +136,18 @@ class EmbeddingStore:
             FileError: The place cannot be written.
 
         Example:
+            >>> import tempfile
             >>> path = tempfile.mkdtemp() + "/gallery.int8"
             >>> store = EmbeddingStore.write(path, [[0.5, -0.25], [1.0, 0.0]], dtype="int8")
             >>> len(store), store.width, store.row_bytes, store.take([1]).tolist()
             (2, 2, 6, [[1.0, 0.0]])
         """
-        if dtype not in _DTYPES:
-            raise InputError(
-                "dtype", expected=f"one of {', '.join(_DTYPES)}", got=repr(dtype), remedy="Choose one of them."
-            )
-        path, scales = Path(path), list[NDArray[np.float32]]()
-        try:
-            with tempfile.TemporaryFile(dir=path.parent) as file:
-                count, width = 0, 0
-                for block in _blocks(rows):
-                    width = width or block.shape[1]
-                    kept, scale = _kept(block, dtype, width, count)
-                    file.write(kept.data)
-                    scales += [] if scale is None else [scale]
-                    count += len(block)
-                if not count or not width:
-                    raise InputError("rows", expected="at least one", got="none", remedy="Give one row an item.")
-                file.flush()
-                arrays: dict[str, NDArray[Any]] = {"rows": np.memmap(file, dtype, "r", shape=(count, width))}
-                arrays |= {"scales": np.concatenate(scales)} if scales else {}
-                if ids is not None:
-                    arrays["ids"], order = _sorted(one_id_each(ids, count))
-                    arrays |= {} if order is None else {"order": order}
-                write_arrays(path, arrays, kind=KIND)
-        except OSError as error:
-            raise FileError(
-                str(path), expected="a place that can be written", got=error.strerror or str(error),
-                remedy="Check the folder, its permissions and the free space; what was there before is unchanged.",
-            ) from error  # fmt: skip
+        path = Path(path)
+        with row_spool(path, dtype) as spool:
+            for block in _blocks(rows):
+                spool.add(block, partial(_named, spool.count))
+            arrays = spool.arrays()
+            write_arrays(path, arrays | IdTable(spool.count, ids).arrays(), kind=KIND)
         return cls.open(path)
 
     def __len__(self) -> int:
@@ -213,8 +171,12 @@ class EmbeddingStore:
     @property
     def row_bytes(self) -> int:
         """Bytes of a row, with its scale and its id where these are kept."""
-        named = sum(8 for table in (self._ids, self._order) if table is not None)
-        return self.width * self.rows.dtype.itemsize + (4 if self.scales.size else 0) + named
+        return self.width * self.rows.dtype.itemsize + (4 if self.scales.size else 0) + self._table.bytes_each
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The id of each row, int64 (N,)."""
+        return self._table.names()
 
     def places(self, ids: ArrayLike) -> NDArray[np.int64]:
         """The row of each id, int64 (n,).
@@ -222,25 +184,7 @@ class EmbeddingStore:
         Raises:
             InputError: Not one row of whole numbers, or an id that is not in the store.
         """
-        wanted = as_ids(ids)
-        if self._ids is None:
-            found = wanted - np.int64(self._first)
-            unknown = (found < 0) | (found >= len(self))
-        else:
-            near = np.minimum(np.searchsorted(self._ids, wanted), len(self) - 1)
-            unknown = self._ids[near] != wanted
-            found = near if self._order is None else self._order[near]
-        if unknown.any():
-            lacking = first_ids(np.unique(wanted[unknown]))
-            raise InputError(
-                "ids", expected=f"ids of {self!r}", got=f"{lacking}, which it does not have",
-                remedy="Write the store with all items of the index, under the index's ids.",
-            )  # fmt: skip
-        if len(found) and (found.min() < 0 or found.max() >= len(self)):
-            raise FormatError(
-                "order of the store", expected=f"rows below {len(self)}", got=str(found.max()), remedy="Write it anew."
-            )
-        return np.asarray(found, np.int64)
+        return self._table.places(ids, repr(self))
 
     def take(self, ids: ArrayLike) -> NDArray[np.float32]:
         """The embeddings of ids, float32 (n, D), as they are compared: int8 times its scale.
@@ -253,30 +197,6 @@ class EmbeddingStore:
         return found * self.scales[places, None] if self.scales.size else found
 
 
-def _checked(rows: NDArray[Any], scales: NDArray[np.float32] | None) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Rows, and scales or none of them, of dtypes and shapes that belong together."""
-    known = isinstance(rows, np.ndarray) and rows.dtype in [np.dtype(name) for name in _DTYPES]
-    if not known or rows.ndim != 2 or not rows.size or not rows.flags.c_contiguous:
-        got = f"{rows.dtype} {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
-        order = " in Fortran order" if known and rows.ndim == 2 and rows.size else ""
-        raise InputError(
-            "embeddings", expected="float32, float16 or int8 (N, D), C order", got=got + order,
-            remedy="EmbeddingStore.write(path, rows) makes them so, a block at a time.",
-        )  # fmt: skip
-    if (rows.dtype == np.int8) != (scales is not None):
-        raise InputError(
-            "scales", expected="one a row for int8, none for others", got="none" if scales is None else "some",
-            remedy="EmbeddingStore.write(path, rows, dtype='int8') finds them.",
-        )  # fmt: skip
-    if scales is None:
-        return np.asarray(rows), np.empty(0, np.float32)
-    if scales.dtype != np.float32 or scales.shape != rows.shape[:1]:
-        raise InputError(
-            "scales", expected=f"float32 ({len(rows)},)", got=f"{scales.dtype} {scales.shape}", remedy="One a row."
-        )
-    return np.asarray(rows), np.ascontiguousarray(scales)
-
-
 def _mapped(path: Path) -> NDArray[Any]:
     """A .npy, mapped."""
     try:
@@ -286,22 +206,7 @@ def _mapped(path: Path) -> NDArray[Any]:
             str(path), expected="a whole .npy file of numbers", got=str(error).split("\n")[0].rstrip("."),
             remedy="It is cut short, damaged or holds objects: write it again.",
         ) from error  # fmt: skip
-    return _here_and_there(rows)
-
-
-def _here_and_there(array: NDArray[Any]) -> NDArray[Any]:
-    """The array; if it is mapped, the system is told to read what is asked for and nothing ahead."""
-    if isinstance(array, np.memmap) and hasattr(mmap, "MADV_RANDOM"):
-        array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
-    return np.asarray(array)
-
-
-def _sorted(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Ids ascending, and the row of each; None where they ascend already."""
-    if (ids[1:] > ids[:-1]).all():
-        return ids, None
-    order = np.argsort(ids)
-    return ids[order], order
+    return here_and_there(rows)
 
 
 def _blocks(rows: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
@@ -326,27 +231,6 @@ def _blocks(rows: ArrayLike | Iterable[ArrayLike]) -> Iterator[NDArray[Any]]:
         yield block
 
 
-def _kept(
-    block: NDArray[Any], dtype: StoredAs, width: int, first: int
-) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
-    """A block as it is stored, and the scales of int8 rows."""
-    if block.shape[1] != width:
-        raise WidthError(
-            "rows", expected=f"{width} numbers in every row", got=f"{block.shape[1]} from row {first} on",
-            remedy="Embed all items with one model.",
-        )  # fmt: skip
-    numbers = block.astype(np.float64)
-    largest = np.abs(numbers).max(1, initial=0.0)
-    limit = float(np.finfo(np.float16 if dtype == "float16" else np.float32).max)
-    bad = np.flatnonzero(~(largest <= limit))
-    if len(bad):
-        raise NonFiniteError(
-            "rows", expected=f"finite numbers up to {limit:.5g} for {dtype}",
-            got=f"{largest[bad[0]]:g} in row {first + int(bad[0])}, and {len(bad)} such rows in this block",
-            remedy="Leave these rows out, scale them, or keep them as float32.",
-        )  # fmt: skip
-    if dtype != "int8":
-        return np.ascontiguousarray(numbers, dtype), None
-    scales = np.maximum(largest / _STEPS, _LEAST).astype(np.float32)
-    steps = np.rint(numbers / scales[:, None].astype(np.float64))
-    return np.ascontiguousarray(np.clip(steps, -_STEPS, _STEPS), np.int8), scales
+def _named(first: int, row: int) -> str:
+    """What a row is called in a message."""
+    return f"row {first + row}"
