@@ -32,11 +32,17 @@ _HOMES = {
     "SharedLabels": "hashret.relevance",
     "Targets": "hashret.relevance",
     "Task": "hashret.examples",
+    "TokenStore": "hashret.search",
+    "Tokens": "hashret.search",
     "binarize": "hashret.codes",
     "evaluate": "hashret.evaluation",
+    "exhaustive": "hashret.search",
+    "late_scores": "hashret.search",
     "merge": "hashret.search",
+    "nearest": "hashret.search",
     "read_recipe": "hashret.pipeline",
     "rerank": "hashret.search",
+    "rerank_tokens": "hashret.search",
     "train": "hashret.pipeline",
 }
 

@@ -23,7 +23,7 @@ from hashret.search.hits import PAD_DISTANCE, PAD_ID, Hits
 from hashret.search.inputs import whole_number
 from hashret.search.rerank_kernels import scorer
 
-__all__ = ["PAD_SCORE", "Scored", "Similarity", "rerank"]
+__all__ = ["PAD_SCORE", "Scored", "Similarity", "as_similarity", "as_vectors", "in_order", "rerank"]
 
 Similarity = Literal["cosine", "dot"]
 
@@ -153,9 +153,8 @@ def rerank(
         [[1, 0]]
     """
     k = whole_number(k, "k", least=1)
-    if similarity not in ("cosine", "dot"):
-        raise InputError("similarity", expected="'cosine' or 'dot'", got=repr(similarity), remedy="Choose one of them.")
-    vectors, candidates = _queries(queries, hits, store), hits.k
+    cosine = as_similarity(similarity)
+    vectors, candidates = as_vectors(queries, store, len(hits)), hits.k
     scores = np.full((len(hits), k), PAD_SCORE)
     ids = np.full((len(hits), k), PAD_ID)
     workers = crew(None if threads is None else whole_number(threads, "threads", least=1), _words(hits, store))
@@ -163,7 +162,7 @@ def rerank(
 
     def look(start: int) -> None:
         part = slice(start, start + step)
-        found, names = _ordered(hits.ids[part], vectors[part], store, similarity == "cosine")
+        found, names = in_order(hits.ids[part], vectors[part], store, cosine)
         best = min(k, candidates)
         scores[part, :best], ids[part, :best] = found[:, :best], names[:, :best]
 
@@ -176,12 +175,30 @@ def _words(hits: Hits, store: EmbeddingStore) -> int:
     return hits.ids.size * store.width * store.rows.dtype.itemsize // 8
 
 
-def _queries(queries: ArrayLike, hits: Hits, store: EmbeddingStore) -> NDArray[Any]:
-    """The queries, checked."""
+def as_similarity(similarity: Similarity) -> bool:
+    """Whether it is the cosine.
+
+    Raises:
+        InputError: It is neither "cosine" nor "dot".
+    """
+    if similarity not in ("cosine", "dot"):
+        raise InputError("similarity", expected="'cosine' or 'dot'", got=repr(similarity), remedy="Choose one of them.")
+    return similarity == "cosine"
+
+
+def as_vectors(queries: ArrayLike, store: EmbeddingStore, count: int | None = None) -> NDArray[Any]:
+    """Queries (Q, D) for a store, ``count`` of them if it is given.
+
+    Raises:
+        InputError: Not real vectors, or another number of them.
+        WidthError: Another width than the store has.
+        NonFiniteError: NaN or infinity.
+    """
     vectors: NDArray[Any] = np.asarray(queries)
-    if vectors.ndim != 2 or vectors.dtype.kind not in "fiub" or len(vectors) != len(hits):
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiub" or count not in (None, len(vectors)):
         raise InputError(
-            "queries", expected=f"real vectors ({len(hits)}, {store.width}), one a shortlist",
+            "queries", expected=f"real vectors ({'Q' if count is None else count}, {store.width})"
+            + ("" if count is None else ", one a shortlist"),
             got=f"{vectors.dtype} {vectors.shape}", remedy="Give the embeddings of the queries that were searched.",
         )  # fmt: skip
     if vectors.shape[1] != store.width:
@@ -193,10 +210,15 @@ def _queries(queries: ArrayLike, hits: Hits, store: EmbeddingStore) -> NDArray[A
     return vectors
 
 
-def _ordered(
+def in_order(
     ids: NDArray[np.int64], queries: NDArray[Any], store: EmbeddingStore, cosine: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Scores and ids (Q, c) of whole shortlists, the best first, padding last."""
+    """Scores and ids (Q, c) of whole shortlists, the best first, padding last.
+
+    Raises:
+        InputError: An id that the store lacks.
+        NonFiniteError: A score that is none; with its id.
+    """
     listed = ids != PAD_ID
     places = np.full(ids.shape, -1, np.int64)
     places[listed] = store.places(ids[listed])
