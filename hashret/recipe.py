@@ -36,6 +36,8 @@ class TrainingSettings(BaseModel):
         precision: ``no``, ``bf16`` or ``fp16``.
         workers: Processes that decode images; 0 = none beside the training process.
         checkpoint_steps: Steps between checkpoints within an epoch; 0 = only after each epoch.
+        compile: Whether encoders that are trained go through torch.compile; it takes a C++ compiler and some minutes
+            first. The codes are those of the same weights without.
         metric: What the validation score is, averaged over the validation tasks.
         max_rejected: Share of the dataset's distinct images, and of its texts, that may be unusable (missing,
             torn, empty) and are left out; with more of either, nothing is trained or measured.
@@ -48,6 +50,7 @@ class TrainingSettings(BaseModel):
     precision: Literal["no", "bf16", "fp16"] = "no"
     workers: int = Field(0, ge=0)
     checkpoint_steps: int = Field(0, ge=0)
+    compile: bool = False
     metric: str = "map"
     max_rejected: float = Field(0.05, ge=0, le=1)
 

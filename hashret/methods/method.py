@@ -36,7 +36,7 @@ class StageSettings:
 
     Attributes:
         epochs: Passes over the training pairs, >= 0; with 0 the stage is left out.
-        batch_size: Pairs a step, >= 2.
+        batch_size: Pairs a batch, >= 2.
         lr: Learning rate of Adam.
         encoder_lr: Learning rate of the encoders where they are trained; None = ``lr``.
         betas: Adam's decay rates.
@@ -46,6 +46,13 @@ class StageSettings:
         warmup: Steps over which the learning rate rises linearly from 0.
         clip: Largest gradient norm of a turn; 0 = no clipping.
         patience: Epochs without a better validation score after which the stage ends; 0 = never.
+        accumulate: Batches a step: each turn averages the gradients of so many successive batches, every batch at equal
+            weight, and its optimiser steps once. The last step of an epoch averages over the batches that are left.
+            Rates, warm-up, clipping and checkpoints count steps; a loss still sees one batch. Where turns share a
+            forward pass, those of all batches of a step are held at once.
+        chunk: Items an encoder that learns sees at a time with gradient; 0 = the whole batch. The loss sees the whole
+            batch all the same, for a second forward pass of the encoder (gradient caching). It changes nothing where no
+            encoder learns, and encoders with batch normalisation are refused.
     """
 
     epochs: Annotated[int, Field(ge=0)]
@@ -58,6 +65,8 @@ class StageSettings:
     warmup: Annotated[int, Field(ge=0)] = 0
     clip: Annotated[float, Field(ge=0)] = 0.0
     patience: Annotated[int, Field(ge=0)] = 0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    chunk: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Stage:
 
     Attributes:
         name: As in the recipe's ``stages`` and the log.
-        turns: What happens, in order, on every batch.
+        turns: What happens, in order, in every step.
         reads: The sides of a pair whose raw inputs the stage needs; the others are not even decoded.
         keeps: The sides of which :meth:`Method.fixed` keeps features of the stages before.
         measure: What the validation score ranks by after each epoch; ``none`` keeps the last epoch.
@@ -89,7 +98,7 @@ class Stage:
 
 @dataclass
 class Batch:
-    """What one step sees.
+    """What a loss sees at once: the pairs of a step, or one of several such parts of it.
 
     Attributes:
         query: Inputs of B queries (usually images), or None where the stage does not read them.
@@ -99,7 +108,7 @@ class Batch:
         query_fixed: What :meth:`Method.fixed` gave for these queries, (B, D), or None.
         target_fixed: The same of the targets.
         items: Number of distinct training instances.
-        steps: Steps of an epoch.
+        steps: Batches of an epoch.
         scratch: What the turns of this step share, such as a forward pass; empty when a step begins. Only the last
             turn may send a gradient through it.
     """

@@ -109,6 +109,7 @@ def train(
         precision=recipe.training.precision,
         workers=recipe.training.workers,
         checkpoint_steps=recipe.training.checkpoint_steps,
+        compile=recipe.training.compile,
         quiet=quiet,
     )
 

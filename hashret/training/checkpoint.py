@@ -37,6 +37,7 @@ class Progress:
         best_epoch: Its epoch, counted from 1.
         sums: Sum of each loss term over the steps done in this epoch.
         schedulers: Plateau schedulers' state by turn.
+        scaler: State of the loss scale, with fp16.
         log_bytes: Size of the log at this point; what stands behind it is from steps that will be taken again.
         seconds: Time spent training, over all interruptions.
     """
@@ -48,6 +49,7 @@ class Progress:
     best_epoch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     schedulers: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
     log_bytes: int = 0
     seconds: float = 0.0
 

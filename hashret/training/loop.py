@@ -1,4 +1,9 @@
-"""The training loop: stages, epochs, steps, turns. There is no other.
+"""The training loop: stages, epochs, steps, turns, batches. There is no other.
+
+A step is one batch, or as many as a stage accumulates: in each turn (and each repetition of it) the gradients of the
+step's batches are averaged, then the turn's optimiser steps, once. So every turn sees what a turn before it has learned
+from the whole step, as if the step were one batch, and no gradient outlives a step: a checkpoint, always between steps,
+needs none.
 
 Accelerate gives devices and mixed precision; random numbers come from (seed, stage, epoch, step); a checkpoint after
 every epoch (or every so many steps) makes a killed run continue to the same weights, bit for bit on one CPU with the
@@ -12,8 +17,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +33,8 @@ from hashret.errors import TrainingError
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn
 from hashret.models.features import in_blocks
 from hashret.training.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint, save_weights
+from hashret.training.encoders import encoders_as_trained
+from hashret.training.gradient_cache import refuse_batch_statistics
 from hashret.training.pairs import PairTable, random_state
 from hashret.training.progress import TrainingBar
 
@@ -46,7 +54,9 @@ class Fit:
         device: ``auto``, ``cpu``, ``cuda``, ...
         precision: ``no``, ``bf16`` or ``fp16``.
         workers: Processes that decode; 0 decodes in this one.
-        checkpoint_steps: Steps between checkpoints within an epoch; 0 = only after each epoch.
+        checkpoint_steps: Steps between checkpoints within an epoch, of ``accumulate`` batches each; 0 = only after
+            each epoch.
+        compile: Whether encoders that learn go through torch.compile.
         quiet: No progress.
     """
 
@@ -56,6 +66,7 @@ class Fit:
     precision: str = "no"
     workers: int = 0
     checkpoint_steps: int = 0
+    compile: bool = False
     quiet: bool = False
 
 
@@ -79,11 +90,14 @@ def fit(
         resume: Continue from ``folder/last.safetensors`` if there is one.
 
     Raises:
-        TrainingError: A loss became NaN or infinite, or a stage is resumed on other items than it began with.
+        TrainingError: A loss became NaN or infinite, a stage is resumed on other items than it began with, its encoders
+            cannot be run in chunks or compiled, or the device lacks the precision.
         FileError: A checkpoint cannot be read or written.
     """
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=how.device == "cpu", mixed_precision=how.precision)
+    accelerator = _accelerator(how)
+    for stage in method.stages:
+        if settings[stage.name].epochs and settings[stage.name].chunk:
+            refuse_batch_statistics(method, stage)
     model: Method = accelerator.prepare_model(method)
     last = how.folder / "last.safetensors"
     progress = load_checkpoint(last, method, None) if resume and last.exists() else Progress()
@@ -95,6 +109,21 @@ def fit(
             save_checkpoint(last, method, {}, progress)
             run.fixed.unlink(missing_ok=True)
     method.eval()
+
+
+def _accelerator(how: Fit) -> Accelerator:
+    """Devices and mixed precision, whatever an earlier run in this process chose."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    try:
+        accelerator, reason = Accelerator(cpu=how.device == "cpu", mixed_precision=how.precision), None
+    except ValueError as error:
+        accelerator, reason = None, error
+    if accelerator is None or accelerator.native_amp != (how.precision != "no"):  # on a CPU, fp16 would be ignored
+        raise TrainingError(
+            "training.precision", expected=f"one that the device {how.device} has", got=how.precision,
+            remedy="Set it to bf16 or no.",
+        ) from reason  # fmt: skip
+    return accelerator
 
 
 class _StageRun:
@@ -114,7 +143,8 @@ class _StageRun:
     ) -> None:
         self.model, self.method, self.table, self.stage, self.settings = model, method, table, stage, settings
         self.how, self.accelerator, self.bar, self.progress = how, accelerator, bar, progress
-        self.steps = table.steps(settings.batch_size)
+        self.batches = table.steps(settings.batch_size)
+        self.steps = math.ceil(self.batches / settings.accumulate)
         self.best = how.folder / f"best-{stage.name}.safetensors"
         self.fixed = how.folder / f"fixed-{stage.name}.safetensors"
         self.own: dict[str, list[nn.Parameter]] = {}
@@ -148,6 +178,8 @@ class _StageRun:
             load_checkpoint(self.how.folder / "last.safetensors", self.method, self.optimizers)
             for turn, state in progress.schedulers.items():
                 self.plateaus[turn].load_state_dict(state)
+            if self.accelerator.scaler is not None and progress.scaler:
+                self.accelerator.scaler.load_state_dict(progress.scaler)
         else:
             self.method.memory = {}
         self.bar.begin(self.stage.name, settings.epochs * self.steps, progress.epoch * self.steps + progress.step)
@@ -172,32 +204,50 @@ class _StageRun:
 
     def _epoch(self) -> dict[str, float]:
         """Train one epoch from the step it stands at; the mean of each loss term."""
-        progress, stage, how = self.progress, self.stage, self.how
-        rows = self.table.epoch(self.settings.batch_size, how.seed, progress.stage, progress.epoch)
+        progress, stage, settings, how = self.progress, self.stage, self.settings, self.how
+        rows = self.table.epoch(settings.batch_size, how.seed, progress.stage, progress.epoch)
         self.method.prepare(stage)
         if not progress.step:
             self.method.begin_epoch(stage)
-        for batch in self.table.batches(stage, rows[progress.step :], self.steps, how.workers):
-            torch.manual_seed(random_state(how.seed, progress.stage, progress.epoch, progress.step))
-            self._rates()
-            batch = batch.to(self.accelerator.device)
-            shown: dict[str, float] = {}
-            for turn in stage.turns:
-                for _ in range(turn.repeat):
-                    shown |= self._turn(batch, turn)
-            for name, value in shown.items():
-                progress.sums[name] = progress.sums.get(name, 0.0) + value
-            progress.step += 1
-            self.bar.step(shown)
-            if how.checkpoint_steps and progress.step % how.checkpoint_steps == 0:
-                self._save()
-        return {name: value / self.steps for name, value in progress.sums.items()}
+        left = self.table.batches(stage, rows[progress.step * settings.accumulate :], self.batches, how.workers)
+        with encoders_as_trained(self.method, chunk=settings.chunk, compiling=how.compile):
+            while batches := [batch.to(self.accelerator.device) for batch in islice(left, settings.accumulate)]:
+                torch.manual_seed(random_state(how.seed, progress.stage, progress.epoch, progress.step))
+                self._rates()
+                sums: dict[str, float] = {}
+                for turn in stage.turns:
+                    for _ in range(turn.repeat):
+                        sums |= self._turn(batches, turn)
+                for name, value in sums.items():
+                    progress.sums[name] = progress.sums.get(name, 0.0) + value
+                progress.step += 1
+                self.bar.step({name: value / len(batches) for name, value in sums.items()})
+                if how.checkpoint_steps and progress.step % how.checkpoint_steps == 0:
+                    self._save()
+        return {name: value / self.batches for name, value in progress.sums.items()}
 
-    def _turn(self, batch: Batch, turn: Turn) -> dict[str, float]:
-        """One turn: its losses, their gradient for its own parameters, one optimiser step."""
-        optimizer, own = self.optimizers[turn.name], self.own[turn.name]
-        with self.accelerator.autocast():
-            terms = self.model(batch, self.stage, turn)
+    def _turn(self, batches: Sequence[Batch], turn: Turn) -> dict[str, float]:
+        """One turn: the mean over a step's batches of the gradient for its own parameters, one optimiser step.
+
+        Returns:
+            Each loss term's sum over the batches.
+        """
+        optimizer, own, sums = self.optimizers[turn.name], self.own[turn.name], dict[str, float]()
+        optimizer.zero_grad(set_to_none=True)
+        for batch in batches:
+            with self.accelerator.autocast():
+                terms = self.model(batch, self.stage, turn)
+            self.accelerator.backward(self._total(terms, turn) / len(batches), inputs=own)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term.detach())
+        if self.settings.clip:
+            self.accelerator.unscale_gradients(optimizer)  # no other turn's: one may have been infinite
+            nn.utils.clip_grad_norm_(own, self.settings.clip)
+        optimizer.step()
+        return sums
+
+    def _total(self, terms: Mapping[str, Tensor], turn: Turn) -> Tensor:
+        """The sum of a turn's losses, which must be a number."""
         total = torch.stack([term.float() for term in terms.values()]).sum()
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {float(term.detach()):.3g}" for name, term in terms.items())
@@ -207,12 +257,7 @@ class _StageRun:
                 got=values,
                 remedy="Lower the stage's lr or set its clip; with fp16, try bf16.",
             )
-        optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(total, inputs=own)
-        if self.settings.clip:
-            self.accelerator.clip_grad_norm_(own, self.settings.clip)
-        optimizer.step()
-        return {name: float(term.detach()) for name, term in terms.items()}
+        return total
 
     def _rates(self) -> None:
         """Set the learning rates of this step: warm-up and cosine are functions of the position."""
@@ -242,6 +287,8 @@ class _StageRun:
             }
 
     def _save(self) -> None:
+        if self.accelerator.scaler is not None:
+            self.progress.scaler = self.accelerator.scaler.state_dict()
         save_checkpoint(self.how.folder / "last.safetensors", self.method, self.optimizers, self.progress)
 
     def _log(self, losses: Mapping[str, float], score: float | None, seconds: float) -> None:
