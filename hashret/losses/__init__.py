@@ -4,23 +4,28 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from hashret.losses.consistent import consistency
 from hashret.losses.contrastive import noise_contrastive
 from hashret.losses.frobenius import frobenius
 from hashret.losses.generative import adversarial, distillation, reconstruction
 from hashret.losses.info_nce import equal_rows, info_nce, supervised_contrast
+from hashret.losses.instance import instance
 from hashret.losses.invariance import invariance
 from hashret.losses.likelihood import pair_likelihood, product_likelihood, similarity
 from hashret.losses.quantization import balance, quantization, structure
 from hashret.losses.support_set import support_set
+from hashret.losses.triplet import triplet
 
 __all__ = [
     "LOSSES",
     "adversarial",
     "balance",
+    "consistency",
     "distillation",
     "equal_rows",
     "frobenius",
     "info_nce",
+    "instance",
     "invariance",
     "noise_contrastive",
     "pair_likelihood",
@@ -31,14 +36,17 @@ __all__ = [
     "structure",
     "supervised_contrast",
     "support_set",
+    "triplet",
 ]
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "adversarial": adversarial,
     "balance": balance,
+    "consistency": consistency,
     "distillation": distillation,
     "frobenius": frobenius,
     "info_nce": info_nce,
+    "instance": instance,
     "invariance": invariance,
     "noise_contrastive": noise_contrastive,
     "pair_likelihood": pair_likelihood,
@@ -48,4 +56,5 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "structure": structure,
     "supervised_contrast": supervised_contrast,
     "support_set": support_set,
+    "triplet": triplet,
 }

@@ -22,6 +22,7 @@ class Case:
     oracle: Callable[..., float]
     options: tuple[dict[str, Any], ...] = ({},)
     square: tuple[str, ...] = ()
+    still: tuple[str, ...] = ()
 
 
 def cosine(x: list[float], y: list[float]) -> float:
@@ -126,6 +127,34 @@ def supervised_oracle(queries: Any, targets: Any, positive: Any, *, scale: float
     return total / (2 * BATCH)
 
 
+def instance_oracle(features: Any, classifier: Any, number: Any, *, scale: float, normalized: bool) -> float:
+    total = 0.0
+    for f, own in zip(features, number, strict=True):
+        lengths = [1.0 if normalized else math.hypot(*w) for w in classifier]
+        odds = [math.exp(scale * cosine(f, w) * length) for w, length in zip(classifier, lengths, strict=True)]
+        total -= math.log(odds[own] / sum(odds))
+    return total / BATCH
+
+
+def triplet_oracle(scores: Any, same: Any, *, margin: float, negatives: str) -> float:
+    total = 0.0
+    for rows in (scores, [list(column) for column in zip(*scores, strict=True)]):
+        for i in range(BATCH):
+            hinges = [
+                max(0.0, margin + rows[i][j] - rows[i][i]) for j in range(BATCH) if j != i and not same[i][j]
+            ]  # fmt: skip
+            total += (max(hinges, default=0.0)) if negatives == "hardest" else sum(hinges)
+    return total
+
+
+def consistency_oracle(queries: Any, targets: Any, *, margin: float) -> float:
+    total = 0.0
+    for j in range(BATCH):
+        gaps = [abs(cosine(queries[i], queries[j]) - cosine(targets[i], targets[j])) for i in range(BATCH)]
+        total += max(0.0, max(gaps) - margin)
+    return total
+
+
 def reconstruction_oracle(generated: Any, target: Any, *, kind: str) -> float:
     cells = [(g, t) for row, wanted in zip(generated, target, strict=True) for g, t in zip(row, wanted, strict=True)]
     if kind == "mse":
@@ -157,6 +186,11 @@ CASES = {
         lambda g: {"relaxed": torch.tanh(features(g))},
         lambda relaxed: sum((sum(bit) / BATCH) ** 2 for bit in zip(*relaxed, strict=True)) / WIDTH,
     ),
+    "consistency": Case(
+        lambda g: {"queries": features(g), "targets": features(g)},
+        consistency_oracle,
+        ({"margin": 0.3}, {"margin": 0.0}),
+    ),
     "distillation": Case(
         lambda g: {"student": features(g), "teacher": features(g)},
         lambda student, teacher: (
@@ -173,6 +207,16 @@ CASES = {
         info_nce_oracle,
         ({"scale": 1 / 0.07}, {"scale": 0.5}),
         square=("same",),
+    ),
+    "instance": Case(
+        lambda g: {
+            "features": features(g),
+            "classifier": features(g),
+            "number": torch.randint(BATCH, (BATCH,), generator=g),
+        },
+        instance_oracle,
+        ({"scale": 16.0, "normalized": True}, {"scale": 1.0, "normalized": False}),
+        still=("classifier",),
     ),
     "invariance": Case(
         lambda g: {"x": features(g), "y": features(g)},
@@ -215,6 +259,12 @@ CASES = {
         support_oracle,
         ({"temperature": 0.06, "include_self": True}, {"temperature": 0.5, "include_self": False}),
     ),
+    "triplet": Case(
+        lambda g: {"scores": torch.randn(BATCH, BATCH, generator=g, dtype=torch.float64), "same": same(g)},
+        triplet_oracle,
+        ({"margin": 0.2, "negatives": "hardest"}, {"margin": 1.0, "negatives": "all"}),
+        square=("scores", "same"),
+    ),
 }
 
 
@@ -250,7 +300,11 @@ def test_gradients_are_the_numeric_ones(name, options):
 def test_order_of_the_batch_does_not_matter(name, options):
     given = arguments(name, 4)
     order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(0))
-    moved = {key: value[order][:, order] if key in CASES[name].square else value[order] for key, value in given.items()}
+    case = CASES[name]
+    moved = {
+        key: value if key in case.still else value[order][:, order] if key in case.square else value[order]
+        for key, value in given.items()
+    }
     assert float(LOSSES[name](**moved, **options)) == pytest.approx(float(LOSSES[name](**given, **options)), rel=1e-6)
 
 
