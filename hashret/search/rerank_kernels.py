@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
+from numba.extending import overload
 
 from hashret.search.multi_index_kernels import compiled_for, read_only
 
@@ -24,9 +25,16 @@ _HALF = np.float32(2.0**112)  # between the exponents of half and single precisi
 _INFINITE = np.uint16(0x7C00)
 
 
-@njit(fastmath=_SUMS)
-def _single(row: Any, query: Any) -> Any:
-    """Product of a row with a query, and with itself; of float32 or int8."""
+def _pair(row: Any, query: Any) -> Any:
+    """Product of a row with a query, and of the row with itself; chosen by the row's type where a kernel is compiled.
+
+    A kernel that closed over one of two compiled functions would be compiled anew in every process.
+    """
+    raise NotImplementedError
+
+
+def _plain(row: Any, query: Any) -> Any:
+    """Of float64, float32 or int8."""
     product, square = 0.0, 0.0
     for place in range(len(query)):
         value = np.float64(row[place])
@@ -35,9 +43,8 @@ def _single(row: Any, query: Any) -> Any:
     return product, square
 
 
-@njit(fastmath=_SUMS)
 def _half(row: Any, query: Any) -> Any:
-    """The same of float16 given as uint16: sign, exponent and fraction are moved to where float32 has them."""
+    """Of float16 given as uint16: sign, exponent and fraction are moved to where float32 has them."""
     product, square, largest = 0.0, 0.0, np.uint16(0)
     for place in range(len(query)):
         bits = row[place]
@@ -52,24 +59,26 @@ def _half(row: Any, query: Any) -> Any:
     return product, square
 
 
-def _scorer(pair: Any) -> Callable[..., None]:
-    def score(rows: Any, scales: Any, places: Any, queries: Any, cosine: bool, scores: Any) -> None:
-        for number in range(len(queries)):
-            query = queries[number]
-            own = np.sqrt(_single(query, query)[1])
-            for column in range(places.shape[1]):
-                place = places[number, column]
-                if place < 0:
-                    continue
-                product, square = pair(rows[place], query)
-                if cosine:
-                    length = own * np.sqrt(square)
-                    product = product / length if length != 0 else product
-                elif scales.size:
-                    product *= scales[place]
-                scores[number, column] = product + 0.0  # no negative zero
+@overload(_pair, jit_options={"fastmath": _SUMS})
+def _pair_of(row: Any, query: Any) -> Callable[..., Any]:
+    return _half if row.dtype == types.uint16 else _plain
 
-    return score
+
+def _score(rows: Any, scales: Any, places: Any, queries: Any, cosine: bool, scores: Any) -> None:
+    for number in range(len(queries)):
+        query = queries[number]
+        own = np.sqrt(_pair(query, query)[1])
+        for column in range(places.shape[1]):
+            place = places[number, column]
+            if place < 0:
+                continue
+            product, square = _pair(rows[place], query)
+            if cosine:
+                length = own * np.sqrt(square)
+                product = product / length if length != 0 else product
+            elif scales.size:
+                product *= scales[place]
+            scores[number, column] = product + 0.0  # no negative zero
 
 
 @cache
@@ -85,4 +94,4 @@ def scorer(dtype: str) -> Any:
         read_only(kind, 2), read_only(types.float32, 1), read_only(types.int64, 2), read_only(types.float64, 2),
         types.boolean, types.Array(types.float32, 2, "C"),
     )  # fmt: skip
-    return compiled_for(_scorer(_half if dtype == "float16" else _single), *signature)
+    return compiled_for(_score, *signature)

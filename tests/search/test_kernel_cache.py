@@ -35,6 +35,8 @@ index.build_tables()
 answers += [index.search(codes[:4], 3, algorithm="multi-index").ids.tolist()]
 used += [kernels.measurer(1), kernels.tally, kernels.tally_shared, kernels.order]
 used += [multi_index.searcher(), multi_index._filler()]
+from hashret.search.rerank_kernels import scorer
+used += [scorer(dtype) for dtype in ("float32", "float16", "int8")]
 """
 BUILD = """
 import json
