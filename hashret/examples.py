@@ -1,9 +1,9 @@
 """The raw things: what is searched, what is trained on, what is asked.
 
-An image here is a path, a PIL image, a pixel array or a feature vector; nothing is decoded and nothing becomes a
-tensor. Splits are different values of a RetrievalDataset, so that a method cannot meet a test item by mistake. This
-file imports relevance (its neighbour in the first plan of the house) because a Task without its ground truth is no
-task.
+An image here is a path, a PIL image, a pixel array, features or where its regions lie; nothing is decoded and nothing
+becomes a tensor. Splits are different values of a RetrievalDataset, so that a method cannot meet a test item by
+mistake. This file imports relevance (its neighbour in the first plan of the house) because a Task without its ground
+truth is no task.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hashret.errors import DataError, InputError
+from hashret.regions import RegionFiles
 from hashret.relevance import Relevance
 
 __all__ = ["Example", "ImageSource", "Pair", "RetrievalDataset", "Task", "TextSource", "joined"]
 
-ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any]
+ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any] | RegionFiles
 TextSource = str | NDArray[Any]
 
 
@@ -32,8 +33,9 @@ class Example:
     """One raw item: an image, a text, or both (a composed query: reference image + modifying text).
 
     Attributes:
-        image: A path, a PIL image, uint8 pixels (H, W, 3) or a float feature vector (D,); None if there is none.
-        text: A sentence or a float feature vector (D,); None if there is none.
+        image: A path, a PIL image, uint8 pixels (H, W, 3), a float feature vector (D,), float token features (T, E),
+            such as regions, or where the files of its regions lie; None if there is none.
+        text: A sentence, a float feature vector (D,) or float token features (T, E); None if there is none.
         key: What a person calls it: a file name, a caption id; shown in results.
 
     Raises:
@@ -51,7 +53,8 @@ class Example:
                 "example", expected="an image, a text or both", got="neither", remedy="Leave empty items out."
             )
         if not self.key:
-            name = Path(self.image).name if isinstance(self.image, (str, os.PathLike)) else ""
+            place = self.image.features if isinstance(self.image, RegionFiles) else self.image
+            name = Path(place).name if isinstance(place, (str, os.PathLike)) else ""
             object.__setattr__(self, "key", name or (self.text if isinstance(self.text, str) else ""))
 
 

@@ -19,6 +19,7 @@ from hashret.hashers import CCASign
 from hashret.hashers.hasher import LinearPairHasher
 from hashret.images import open_image
 from hashret.models import Inputs
+from hashret.regions import RegionFiles
 from hashret.retriever import Retriever, build_method
 from hashret.training.pairs import distinct
 
@@ -157,9 +158,7 @@ def _pooled(retriever: Retriever, examples: Sequence[Example]) -> NDArray[np.flo
     method, parts = retriever.method, []
 
     def encode(inputs: Inputs) -> torch.Tensor:
-        encoder, x = (method.image, inputs.image) if inputs.image is not None else (method.text, inputs.text)
-        pooled: torch.Tensor = encoder(x, inputs.text_mask).pooled
-        return pooled
+        return method.pooled(inputs)
 
     with torch.inference_mode():
         for start in range(0, len(examples), 256):
@@ -169,5 +168,6 @@ def _pooled(retriever: Retriever, examples: Sequence[Example]) -> NDArray[np.flo
 
 def _thumbnail(example: Example) -> NDArray[np.float32]:
     assert example.image is not None
+    assert not isinstance(example.image, RegionFiles)  # no encoder that is trained reads them
     small = open_image(example.image).resize((THUMBNAIL, THUMBNAIL))
     return np.asarray(small, np.float32).ravel() / np.float32(255)

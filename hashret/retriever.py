@@ -25,6 +25,8 @@ from hashret.examples import Example, ImageSource, TextSource, joined
 from hashret.methods import METHODS
 from hashret.methods.method import Method
 from hashret.models import Encoder, Inputs, Processor, encoder_from_config, in_blocks
+from hashret.models.ragged import ragged_in_blocks
+from hashret.search import Tokens
 from hashret.training.checkpoint import load_weights, save_weights
 
 __all__ = ["Retriever", "unified"]
@@ -154,6 +156,24 @@ class Retriever:
         """Continuous features of examples that all hold the same parts, float32 (N, dim)."""
         return self._run(self.method.embed, examples, batch_size, self.method.dimension)
 
+    def tokens(self, examples: Sequence[Example], *, batch_size: int = 256) -> Tokens:
+        """What a second look compares of examples that all hold the same parts: the tokens of each.
+
+        Raises:
+            InputError: A method that looks at embeddings instead.
+        """
+        if not self.method.looks_closer:
+            raise InputError(
+                "tokens", expected="a method that compares tokens", got=type(self.method).__name__,
+                remedy="Give the second look its embeddings (embed).",
+            )  # fmt: skip
+        parts: list[NDArray[np.float32]] = []
+        with torch.inference_mode():
+            for start in range(0, len(examples), max(1, batch_size)):
+                inputs = self.processor(examples[start : start + max(1, batch_size)]).to(self.device)
+                parts += ragged_in_blocks(self.method.tokens, inputs, self.block)
+        return Tokens.of(parts)
+
     def _run(
         self, function: Callable[[Inputs], Tensor], examples: Sequence[Example], batch_size: int, width: int
     ) -> NDArray[np.float32]:
@@ -173,13 +193,15 @@ class Retriever:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.processor.save(folder)
-        save_weights(folder / "model.safetensors", self.method, {})
+        save_weights(folder / "model.safetensors", self.method, {}, without=self.method.training_only)
         replace_file(folder / "config.json", json.dumps(self.config(), indent=1).encode())
 
     def fingerprint(self) -> str:
         """What tells this model from any other: a digest of its architecture and weights, as hexadecimal digits."""
         digest = hashlib.blake2b(json.dumps(self.config(), sort_keys=True).encode(), digest_size=16)
         for name, value in self.method.state_dict().items():
+            if name.partition(".")[0] in self.method.training_only:
+                continue
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
@@ -237,7 +259,7 @@ def unified(method: Method, inputs: Inputs) -> Tensor:
     Returns:
         (B, bits) in (-1, 1).
     """
-    image = Inputs(image=inputs.image)
+    image = Inputs(image=inputs.image, image_mask=inputs.image_mask)
     text = Inputs(text=inputs.text, text_mask=inputs.text_mask, bag=inputs.bag)
     return (method.relaxed(image) + method.relaxed(text)) / 2
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # A room imports only rooms on lines above its own, never its neighbours.
 LINES = (
     ("errors", "arrayfile"),
-    ("codes", "relevance", "images", "catalogue"),
+    ("codes", "relevance", "images", "regions", "catalogue"),
     ("examples",),
     ("data", "models", "losses", "search", "hashers"),
     ("methods", "stores", "evaluation"),
@@ -37,8 +37,8 @@ ONLY = {
 }
 # Rooms that load without torch, and therefore load none that needs it.
 LIGHT = {
-    "errors", "arrayfile", "codes", "relevance", "images", "catalogue", "examples", "search", "hashers", "stores",
-    "evaluation", "recipe", "run", "report", "cli",
+    "errors", "arrayfile", "codes", "relevance", "images", "regions", "catalogue", "examples", "search", "hashers",
+    "stores", "evaluation", "recipe", "run", "report", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
 NO_NOUNS = {"utils", "util", "common", "core", "base", "misc", "helpers"}

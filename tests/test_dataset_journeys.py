@@ -12,6 +12,7 @@ from hashret.data import DATASETS, check
 from hashret.examples import Example, RetrievalDataset
 from hashret.methods import METHODS
 from hashret.pipeline import evaluate_run, read_recipe, train
+from hashret.regions import RegionFiles, read_regions
 
 FORMS = [
     (name, layout, protocol)
@@ -29,6 +30,8 @@ def encoders(data: RetrievalDataset) -> dict[str, Any]:
     read: dict[str, Any] = {"image": {"name": "cnn", "size": 32, "width": 4, "dimension": 8}}
     if isinstance(image, np.ndarray) and image.ndim == 1:
         read["image"] = {"name": "vector", "dimension": len(image)}
+    elif isinstance(image, RegionFiles):
+        read["image"] = {"name": "tokens", "dimension": read_regions(image).shape[1]}
     read["text"] = {"name": "bag_of_words", "size": 50}
     if isinstance(text, np.ndarray):
         read["text"] = {"name": "vector", "dimension": len(text)}

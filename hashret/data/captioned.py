@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
-from hashret.examples import Example, Pair, Task
+from hashret.examples import Example, ImageSource, Pair, Task
 from hashret.relevance import SameInstance, SharedLabels
 
 __all__ = ["Captioned", "caption_tasks", "captioned", "hold_out", "label_tasks", "pairs", "size_notes"]
@@ -45,7 +44,7 @@ class Captioned:
 
 def captioned(
     file_name: str,
-    path: Path,
+    image: ImageSource,
     texts: Sequence[str],
     instance: int,
     labels: Iterable[str] = (),
@@ -54,7 +53,7 @@ def captioned(
     """Make a :class:`Captioned` from what an annotation file says.
 
     Example:
-        >>> item = captioned("a.jpg", Path("images/a.jpg"), ["A dog."], 0, ["dog"], ["cat", "dog"])
+        >>> item = captioned("a.jpg", "images/a.jpg", ["A dog."], 0, ["dog"], ["cat", "dog"])
         >>> item.captions[0].key, item.labels.tolist()
         ('a.jpg#0', [0, 1])
     """
@@ -63,7 +62,7 @@ def captioned(
     if classes:
         present = set(labels)
         row = np.array([name in present for name in classes], np.uint8)
-    return Captioned(Example(image=path, key=file_name), captions, instance, row)
+    return Captioned(Example(image=image, key=file_name), captions, instance, row)
 
 
 def pairs(items: Sequence[Captioned], captions: Literal["all", "first"] = "all") -> list[Pair]:
@@ -127,7 +126,7 @@ def size_notes(train: Sequence[Pair], validation: Sequence[Task], test: Sequence
     """Say how large the parts are, and how many items of a labelled dataset have no label.
 
     Example:
-        >>> items = [captioned(name, Path(name), ["x", "y"], 0) for name in ("a", "b")]
+        >>> items = [captioned(name, name, ["x", "y"], 0) for name in ("a", "b")]
         >>> size_notes(pairs(items), (), caption_tasks(items))
         ('train: 4 pairs of 2 images', 'test: i2t 2 queries of 4, t2i 4 queries of 2')
     """

@@ -20,11 +20,12 @@ from hashret.data.captioned import Captioned, caption_tasks, pairs, size_notes
 from hashret.data.card import Card, Protocol
 from hashret.data.coco_annotations import CLASSES, annotation_name, check_counts, read_captions, read_labels
 from hashret.data.coco_hashing import ARRAYS, CELLS, Rows, open_arrays, open_cells, open_features, open_lists
-from hashret.data.coco_pictures import Pictures, parse_name
+from hashret.data.coco_pictures import Pictures, image_finder, parse_name
 from hashret.data.coco_survey import KARPATHY, survey_of
 from hashret.data.division import HashingProtocol
 from hashret.data.hashing import hashing_dataset
 from hashret.data.karpathy import read_for
+from hashret.data.region_tree import RegionTree
 from hashret.data.survey import Survey
 from hashret.errors import DataError
 from hashret.examples import Example, RetrievalDataset
@@ -47,6 +48,8 @@ CARD = Card(
   train2014/COCO_train2014_000000000009.jpg   and val2014/, or train2017/000000000009.jpg and val2017/
   annotations/captions_train2017.json         and instances_, and val2017: protocols dchmt, mith, crcgs
   annotations/instances_train2014.json        and val2014 (optional): labels for karpathy
+  features_36/bu_att/9.npz                    bottom-up regions of image id 9, and bu_box/9.npy (optional): karpathy
+                                              with data.regions=features_36
   index.mat caption.mat label.mat             the CLIP hashing papers': protocols mith, dchmt, crcgs
   caption_one_hot.mat                         for texts=bag
   MSCOCO_deep_doc2vec_data_rand.h5py          protocol ucch
@@ -92,6 +95,7 @@ def load(
     texts: Texts = "auto",
     labels: bool = True,
     partial: bool = False,
+    regions: str = "",
 ) -> RetrievalDataset:
     """Load MS-COCO.
 
@@ -111,9 +115,12 @@ def load(
             it; "auto" is a sentence where there are any.
         labels: Whether "karpathy" reads the categories too, where both instances files of a year are there.
         partial: Take another number of images than the official one, all parts in proportion.
+        regions: A folder in ``root`` with bottom-up regions (see ``CARD.tree``), which are then the images of
+            "karpathy"; the pictures are needed only for their sizes, where the json has none.
 
     Returns:
-        Pairs and tasks; images are paths, or rows of a mapped matrix; keys are ``file`` and ``file#i``, or row numbers.
+        Pairs and tasks; images are paths, files of regions or rows of a mapped matrix; keys are ``file`` and
+        ``file#i``, or row numbers.
 
     Raises:
         DataFileError: A file or the folder of pictures is missing, damaged or of another form.
@@ -122,7 +129,12 @@ def load(
     root = Path(root)
     if protocol == "karpathy":
         _choose(texts, ("sentences",), protocol)
-        return _by_captions(root, captions, labels, partial)
+        return _by_captions(root, captions, labels, partial, regions)
+    if regions:
+        raise DataError(
+            f"{CARD.title}, regions", expected="protocol karpathy, which alone reads them", got=protocol,
+            remedy="Leave regions out, or set protocol=karpathy.",
+        )  # fmt: skip
     notes = list[str]()
     lists = None
     if protocol == "ucch":
@@ -154,11 +166,12 @@ def survey(root: Path) -> Survey:
     return survey_of(CARD, SIZES, root)
 
 
-def _by_captions(root: Path, captions: str, labels: bool, partial: bool) -> RetrievalDataset:
+def _by_captions(root: Path, captions: str, labels: bool, partial: bool, regions: str) -> RetrievalDataset:
     path = next((root / name for name in KARPATHY if (root / name).is_file()), None)
     if path is None:
         raise CARD.missing(root, f"Karpathy's {KARPATHY[0]}")
-    content, pictures = read_for(CARD, path), Pictures(CARD, root)
+    content, tree = read_for(CARD, path), RegionTree(CARD, root / regions) if regions else None
+    image_of = image_finder(CARD, root, content, tree)
     splits: dict[str, list[Captioned]] = {name: [] for name in SIZES}
     of_image, year = _categories(root) if labels else ({}, None)
     unknown = []
@@ -171,7 +184,7 @@ def _by_captions(root: Path, captions: str, labels: bool, partial: bool) -> Retr
             unknown.append(photo.file_name)
         name = Path(photo.file_name).name
         texts = tuple(Example(text=text, key=f"{name}#{i}") for i, text in enumerate(photo.texts))
-        item = Captioned(Example(image=pictures.path(*parsed), key=name), texts, number, of_image.get(parsed[0]))
+        item = Captioned(Example(image=image_of(photo), key=name), texts, number, of_image.get(parsed[0]))
         splits[photo.split].append(item)
     if unknown:
         raise DataError(
@@ -196,6 +209,7 @@ def _by_captions(root: Path, captions: str, labels: bool, partial: bool) -> Retr
         f"{captions} captions of each image make training pairs; the first five are asked and searched",
         f"categories are those of instances {year}" if year else "no categories",
     ]
+    notes += [tree.note()] if tree is not None else []
     name = f"{CARD.title} (karpathy{'' if sizes == SIZES else ', partial'})"
     return RetrievalDataset(name, training, chosen, reported, CLASSES if year else (), tuple(notes))
 

@@ -1,4 +1,4 @@
-"""Pictures: where the image of a name or number lies in a copy of MS-COCO.
+"""Pictures: where the image of a name or number lies in a copy of MS-COCO, or what stands for it.
 
 The images of 2014 and 2017 are the same ones under other names, divided in another way, and annotation files of one
 year are often used with the pictures of the other. A picture that is nowhere keeps the path it should have: telling
@@ -8,12 +8,17 @@ that it is absent is the quarantine's business.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
 from hashret.data.card import Card
+from hashret.data.karpathy import Karpathy, Photo
+from hashret.data.region_tree import RegionTree
+from hashret.errors import DataFileError
+from hashret.examples import ImageSource
 
-__all__ = ["Pictures", "parse_name"]
+__all__ = ["Pictures", "image_finder", "parse_name"]
 
 _NAME = re.compile(r"(?:COCO_(?P<prefix>train2014|val2014)_)?(?P<number>\d{12})\.jpg")
 _SPLITS = ("train2014", "val2014", "train2017", "val2017")
@@ -77,3 +82,37 @@ class Pictures:
     def _listed(self) -> dict[str, frozenset[str]]:
         """Names in each folder; read only where an image's own folder is absent."""
         return {split: frozenset(path.name for path in folder.iterdir()) for split, folder in self._folders.items()}
+
+
+def image_finder(card: Card, root: Path, content: Karpathy, tree: RegionTree | None) -> Callable[[Photo], ImageSource]:
+    """What tells the picture of a photo in Karpathy's json, or the files of its regions, numbered by its image id.
+
+    Args:
+        card: The dataset's.
+        root: Of the copy.
+        content: The json.
+        tree: Where regions lie; None for pictures.
+
+    Returns:
+        From a photo with a name of MS-COCO's to its image.
+
+    Raises:
+        DataFileError: No pictures, which are needed without regions and where boxes are to be divided by their sizes.
+    """
+    pictures: Pictures | None = None
+    try:
+        pictures = Pictures(card, root)
+    except DataFileError:
+        if tree is None or tree.needs_pictures([photo.size for photo in content.photos]):
+            raise
+
+    def image_of(photo: Photo) -> ImageSource:
+        parsed = parse_name(photo.file_name)
+        assert parsed is not None
+        place = None if pictures is None else pictures.path(*parsed)
+        if tree is None:
+            assert place is not None
+            return place
+        return tree.files(parsed[0], photo.size, place)
+
+    return image_of

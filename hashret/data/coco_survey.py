@@ -25,8 +25,9 @@ from hashret.data.coco_hashing import (
     open_features,
     open_lists,
 )
-from hashret.data.coco_pictures import Pictures, parse_name
+from hashret.data.coco_pictures import Pictures, image_finder, parse_name
 from hashret.data.karpathy import read_for
+from hashret.data.region_tree import USUAL, RegionTree
 from hashret.data.survey import Count, Survey
 from hashret.errors import DataError, DataFileError, FileError
 from hashret.examples import ImageSource
@@ -77,7 +78,7 @@ def survey_of(card: Card, sizes: Mapping[str, int], root: Path) -> Survey:
     json = next((name for name in KARPATHY if (root / name).is_file()), None)
     if json is not None:
         found.present.append(json)
-        found.attempt(lambda: _karpathy(found, card, root / json, pictures, sizes))
+        found.attempt(lambda: _karpathy(found, card, root, root / json, pictures, sizes))
     for year in (2014, 2017):
         _annotated(found, card, root, year, pictures, json is not None)
     if any((root / name).is_file() for name in CELLS) and found.look(root, list(CELLS), "names, captions and labels"):
@@ -112,8 +113,11 @@ def _pictures(card: Card, root: Path) -> Pictures | None:
         return None
 
 
-def _karpathy(found: _Found, card: Card, path: Path, pictures: Pictures | None, sizes: Mapping[str, int]) -> None:
-    photos = read_for(card, path).photos
+def _karpathy(
+    found: _Found, card: Card, root: Path, path: Path, pictures: Pictures | None, sizes: Mapping[str, int]
+) -> None:
+    content = read_for(card, path)
+    photos = content.photos
     counted = Counter(photo.split for photo in photos)
     found.counts += [Count(f"{split} images", counted[split], size) for split, size in sizes.items()]
     found.counts.append(Count("captions", sum(len(photo.texts) for photo in photos), _SENTENCES))
@@ -126,6 +130,10 @@ def _karpathy(found: _Found, card: Card, path: Path, pictures: Pictures | None, 
         parsed = parse_name(photo.file_name)
         if parsed is not None and pictures is not None:
             found.images[Path(photo.file_name).name] = pictures.path(*parsed)
+    if (root / USUAL).is_dir() and not strange:
+        found.present.append(f"{USUAL}/")
+        image_of = image_finder(card, root, content, RegionTree(card, root / USUAL))
+        found.images |= {f"{Path(photo.file_name).name}, regions": image_of(photo) for photo in photos}
 
 
 def _annotated(found: _Found, card: Card, root: Path, year: int, pictures: Pictures | None, divided: bool) -> None:

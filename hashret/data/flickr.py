@@ -16,9 +16,10 @@ from typing import Literal
 from hashret.data.captioned import Captioned, caption_tasks, captioned, hold_out, label_tasks, pairs, size_notes
 from hashret.data.card import Card, Protocol
 from hashret.data.karpathy import Karpathy, read_for
+from hashret.data.region_tree import USUAL, RegionTree
 from hashret.data.survey import Count, Survey
 from hashret.errors import DataError, DataFileError
-from hashret.examples import RetrievalDataset
+from hashret.examples import ImageSource, RetrievalDataset
 
 __all__ = ["CARD", "find_annotations", "find_images", "load", "survey"]
 
@@ -41,7 +42,10 @@ CARD = Card(
     tree="""ROOT/
   dataset_flickr30k.json     Karpathy's (or dataset_flickr8k.json, or dataset.json)
   flickr30k-images/          the images it names (or images/, flickr30k_images/, Flicker8k_Dataset/)
-    1000092795.jpg ...""",
+    1000092795.jpg ...
+  features_36/               bottom-up regions (optional): data.regions=features_36
+    bu_att/0.npz             "feat", regions x 2,048; numbered by the image's place in the json
+    bu_box/0.npy             regions x 4 pixels: x1, y1, x2, y2""",
     protocols=(
         Protocol(
             "karpathy", "images are asked of the five captions of each image of a split, captions of its images; "
@@ -67,6 +71,7 @@ def load(
     captions: Literal["all", "first"] = "all",
     seed: int = 0,
     partial: bool = False,
+    regions: str = "",
 ) -> RetrievalDataset:
     """Load Flickr8k or Flickr30k.
 
@@ -85,22 +90,25 @@ def load(
         captions: Whether an image makes a training pair with each of its captions or with its first.
         seed: Chooses the held-out images (one NumPy permutation); of no use with a named validation split.
         partial: Take splits of another size than the official one; a json of neither name has no official size.
+        regions: A folder in ``root`` with bottom-up regions (see ``CARD.tree``), which are then the images; the folder
+            of images is needed only for its sizes, where the json has none. Empty takes the images themselves.
 
     Returns:
-        Pairs and tasks; images are paths, keys are ``file`` and ``file#i``, the instance is the image's place in the
-        json. Its split "restval" counts as "train".
+        Pairs and tasks; images are paths or files of regions, keys are ``file`` and ``file#i``, the instance is the
+        image's place in the json. Its split "restval" counts as "train".
 
     Raises:
-        DataFileError: No annotation file or no folder of images, or the file is not Karpathy's json; names the key and
-            the number of the image.
+        DataFileError: No annotation file, no folder of images or of regions, or the file is not Karpathy's json; names
+            the key and the number of the image.
         DataError: A split is missing, of the wrong size, or used twice; protocol "labels" without labels; no such
             caption.
     """
-    annotations, images = find_annotations(root), find_images(root)
+    annotations = find_annotations(root)
     karpathy = read_for(CARD, annotations)
+    tree = RegionTree(CARD, Path(root) / regions) if regions else None
     items = [
-        captioned(photo.file_name, images / photo.file_name, photo.texts, number, photo.labels or (), karpathy.classes)
-        for number, photo in enumerate(karpathy.photos)
+        captioned(photo.file_name, image, photo.texts, number, photo.labels or (), karpathy.classes)
+        for number, (photo, image) in enumerate(zip(karpathy.photos, _images(root, karpathy, tree), strict=True))
     ]
     splits: dict[str, list[Captioned]] = {}
     for item, photo in zip(items, karpathy.photos, strict=True):
@@ -118,6 +126,7 @@ def load(
         notes.append(f"validation: {validation} images held out of the training split with seed {seed}")
     else:
         notes.append(f"validation: the split {validation!r}")
+    notes += [tree.note()] if tree is not None else []
     if protocol == "labels":
         notes.append(f"caption {caption} of each image is its text in every query and gallery")
     name = f"{karpathy.name} ({protocol}{part})"
@@ -151,10 +160,18 @@ def survey(root: Path) -> Survey:
     counts = [Count(f"{split} images", found[split], official.get(split)) for split in official or found]
     whole = CAPTIONS * sum(official.values()) if official else None
     counts.append(Count("captions", sum(len(photo.texts) for photo in karpathy.photos), whole))
-    names = [photo.file_name for photo in karpathy.photos]
+    images: dict[str, ImageSource] = {}
+    if len(folder) == 1:
+        images = {photo.file_name: folder[0] / photo.file_name for photo in karpathy.photos}
+    if (root / USUAL).is_dir():
+        present.append(f"{USUAL}/")
+        try:
+            found_regions = _images(root, karpathy, RegionTree(CARD, root / USUAL))
+            images |= {f"{p.file_name}, regions": r for p, r in zip(karpathy.photos, found_regions, strict=True)}
+        except DataError as error:
+            damaged.append(str(error))
     return Survey(
-        tuple(present), tuple(missing), tuple(damaged), tuple(counts),
-        images={name: folder[0] / name for name in names} if len(folder) == 1 else {},
+        tuple(present), tuple(missing), tuple(damaged), tuple(counts), images=images,
         splits={split: [p.file_name for p in karpathy.photos if p.split == split] for split in found},
     )  # fmt: skip
 
@@ -175,6 +192,19 @@ def find_images(root: str | os.PathLike[str]) -> Path:
         DataFileError: There is none, or there are several.
     """
     return _one_of(Path(root), IMAGE_FOLDERS, "folder of images")
+
+
+def _images(root: str | os.PathLike[str], karpathy: Karpathy, tree: RegionTree | None) -> list[ImageSource]:
+    """What stands for each image: its picture, or the files of its regions."""
+    if tree is None:
+        folder = find_images(root)
+        return [folder / photo.file_name for photo in karpathy.photos]
+    needed = tree.needs_pictures([photo.size for photo in karpathy.photos])
+    there = find_images(root) if needed or len(_there(Path(root), IMAGE_FOLDERS)) == 1 else None
+    return [
+        tree.files(number, photo.size, None if there is None else there / photo.file_name)
+        for number, photo in enumerate(karpathy.photos)
+    ]
 
 
 def _one_of(root: Path, names: Sequence[str], kind: str) -> Path:

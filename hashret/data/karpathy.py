@@ -18,17 +18,28 @@ from hashret.errors import FileError, FormatError
 
 __all__ = ["Karpathy", "Photo", "read", "read_for"]
 
-_KEYS = frozenset(["dataset", "images", "classes", "filename", "filepath", "split", "sentences", "raw", "labels"])
+_KEYS = frozenset(
+    ["dataset", "images", "classes", "filename", "filepath", "split", "sentences", "raw", "labels", "width", "height"]
+)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """What the json says of one image: file name relative to the images' folder, split, captions, labels if any."""
+    """What the json says of one image.
+
+    Attributes:
+        file_name: Relative to the images' folder.
+        split: "train", "val", "test" or another.
+        texts: At least one caption.
+        labels: None where it has none.
+        size: Width and height in pixels; None where it does not say (the official files do not).
+    """
 
     file_name: str
     split: str
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,17 +105,25 @@ def _photo(path: Path, number: int, entry: Any) -> Photo:
             f"{path}, key 'sentences' of {where}", expected="at least one", got="none", remedy="Leave the image out."
         )
     labels = tuple(_get(path, where, entry, "labels", list, of=str)) if "labels" in entry else None
-    return Photo(file_name, "train" if split == "restval" else split, texts, labels)
+    size = None
+    if "width" in entry or "height" in entry:
+        size = _get(path, where, entry, "width", int), _get(path, where, entry, "height", int)
+        if min(size) < 1:
+            raise FormatError(
+                f"{path}, size of {where}", expected="width and height of at least 1 pixel", got=str(size),
+                remedy="Leave both out where they are not known.",
+            )  # fmt: skip
+    return Photo(file_name, "train" if split == "restval" else split, texts, labels, size)
 
 
 def _get(path: Path, where: str, holder: Any, key: str, kind: type, of: type = object) -> Any:
     """The value of a key, checked; ``of`` is the type of the items of a list."""
     value = holder.get(key) if isinstance(holder, dict) else None
     if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(each, of) for each in value)):
-        inside = "a list of strings" if of is str else "a list"
+        named = {list: "a list of strings" if of is str else "a list", str: "a string", int: "an integer"}
         got = "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"
         raise FormatError(
-            f"{path}, key {key!r} of {where}", expected=inside if kind is list else "a string", got=got,
+            f"{path}, key {key!r} of {where}", expected=named[kind], got=got,
             remedy="This is not Karpathy's json, or it was changed: take the original again.",
         )  # fmt: skip
     return value

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hashret.errors import DataError, ImageError
 from hashret.examples import Example, ImageSource, RetrievalDataset, Task, TextSource
 from hashret.images import open_image
+from hashret.regions import RegionFiles, read_regions
 
 __all__ = ["Rejected", "check", "quarantine"]
 
@@ -45,8 +46,8 @@ class Rejected:
 def check(example: Example) -> str | None:
     """Say in a few words why an example is of no use, or None if it is good.
 
-    Bad is an image that :func:`hashret.images.open_image` refuses, a text without a visible character or that is no
-    valid Unicode, and a feature vector that holds NaN or infinity.
+    Bad is an image that :func:`hashret.images.open_image` refuses, regions that :func:`hashret.regions.read_regions`
+    refuses, a text without a visible character or that is no valid Unicode, and features that hold NaN or infinity.
 
     Example:
         >>> check(Example(text="a dog")), check(Example(text=" ", key="a.jpg#3"))
@@ -206,16 +207,18 @@ def _narrow(task: Task, where: str, gate: _Gate) -> Task:
 
 
 def _identity(image: ImageSource | None) -> Hashable:
+    if isinstance(image, RegionFiles):
+        return image
     return os.fspath(image) if isinstance(image, (str, os.PathLike)) else id(image)
 
 
 def _check_image(image: ImageSource | None) -> str | None:
     if image is None:
         return None
-    if isinstance(image, np.ndarray) and image.ndim == 1:
+    if isinstance(image, np.ndarray) and (image.ndim == 1 or image.dtype.kind == "f"):
         return _check_vector(image)
     try:
-        open_image(image)
+        read_regions(image) if isinstance(image, RegionFiles) else open_image(image)
     except ImageError as error:
         return error.got
     return None

@@ -38,7 +38,9 @@ class StageSettings:
         epochs: Passes over the training pairs, >= 0; with 0 the stage is left out.
         batch_size: Pairs a batch, >= 2.
         lr: Learning rate of Adam.
-        encoder_lr: Learning rate of the encoders where they are trained; None = ``lr``.
+        encoder_lr: Learning rate of the encoders where they are trained; None = ``lr``, 0 holds them still in this
+            stage.
+        layer_decay: What a layer of an encoder learns more slowly by than the one above it; 1 = all alike.
         betas: Adam's decay rates.
         weight_decay: Decoupled weight decay (AdamW); 0 is plain Adam.
         schedule: ``constant``, ``cosine`` (to 0 over the stage) or ``plateau`` (factor 1/2 after 5 epochs without a
@@ -58,7 +60,8 @@ class StageSettings:
     epochs: Annotated[int, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=2)] = 80
     lr: Annotated[float, Field(gt=0)] = 1e-4
-    encoder_lr: Annotated[float, Field(gt=0)] | None = None
+    encoder_lr: Annotated[float, Field(ge=0)] | None = None
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
@@ -86,14 +89,15 @@ class Stage:
         turns: What happens, in order, in every step.
         reads: The sides of a pair whose raw inputs the stage needs; the others are not even decoded.
         keeps: The sides of which :meth:`Method.fixed` keeps features of the stages before.
-        measure: What the validation score ranks by after each epoch; ``none`` keeps the last epoch.
+        measure: What the validation score ranks by after each epoch: the embedding's cosine, the codes' Hamming
+            distance or, in methods that have one, the fine score of everything; ``none`` keeps the last epoch.
     """
 
     name: str
     turns: tuple[Turn, ...]
     reads: tuple[Side, ...] = ("query", "target")
     keeps: tuple[Side, ...] = ()
-    measure: Literal["none", "embedding", "codes"] = "none"
+    measure: Literal["none", "embedding", "codes", "fine"] = "none"
 
 
 @dataclass
@@ -157,6 +161,11 @@ class Method(nn.Module, ABC):
         needs_labels: Whether every training pair must have labels.
         takes_composed: Whether an input may hold an image and a text; if not, it pairs images with texts.
         generates_texts: Whether it reads the bags of words of texts, for which a vocabulary is then fitted.
+        reads_tokens: Whether it reads :attr:`Features.tokens <hashret.models.features.Features.tokens>`; what frozen
+            encoders make is then kept as tokens.
+        looks_closer: Whether :meth:`tokens` gives what a second look compares; others are looked at by embeddings.
+        counts_instances: Whether it is built with ``instances``, the number of distinct training instances.
+        training_only: Names of its parts that retrieval does not need; they are not saved with the model.
 
     Args:
         image: Image encoder.
@@ -185,6 +194,10 @@ class Method(nn.Module, ABC):
     needs_labels: ClassVar[bool] = False
     takes_composed: ClassVar[bool] = False
     generates_texts: ClassVar[bool] = False
+    reads_tokens: ClassVar[bool] = False
+    looks_closer: ClassVar[bool] = False
+    counts_instances: ClassVar[bool] = False
+    training_only: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -236,7 +249,7 @@ class Method(nn.Module, ABC):
             InputError: They hold both an image and a text.
         """
         if one_modality(inputs, type(self).__name__) == "image":
-            features: Features = self.image(given(inputs.image))
+            features: Features = self.image(given(inputs.image), inputs.image_mask)
         else:
             features = self.text(given(inputs.text), inputs.text_mask)
         return features.pooled
@@ -249,6 +262,13 @@ class Method(nn.Module, ABC):
         """
         raise AssertionError(f"{type(self).__name__} keeps nothing for stage {stage.name}")
 
+    def tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """What the second look compares, where ``looks_closer``: tokens (B, T, D) and which are some, bool (B, T).
+
+        The fine score of an image and a text is the sum over the words of the largest product with a region.
+        """
+        raise AssertionError(f"{type(self).__name__} has no tokens to look at")
+
     def score(self, query: Inputs, target: Inputs) -> Tensor:
         """Scores (B,) of B queries against one target each, for a second look; here the cosine of the embeddings."""
         return functional.cosine_similarity(self.embed(query), self.embed(target), dim=1)
@@ -257,9 +277,15 @@ class Method(nn.Module, ABC):
         """The same as :meth:`losses`; wrappers for several processes call a module, not a method of it."""
         return self.losses(batch, stage, turn)
 
-    def prepare(self, stage: Stage) -> None:
-        """Make a stage's own parameters trainable and everything else still: no gradient, no dropout."""
-        own = {id(p) for turn in stage.turns for group in self.parameters_of(stage, turn).values() for p in group}
+    def prepare(self, stage: Stage, *, encoders: bool = True) -> None:
+        """Make a stage's own parameters trainable and everything else still: no gradient, no dropout.
+
+        Args:
+            stage: The stage.
+            encoders: Whether its group "encoders" is trained.
+        """
+        groups = [self.parameters_of(stage, turn) for turn in stage.turns]
+        own = {id(p) for group in groups for name in group if encoders or name != "encoders" for p in group[name]}
         for parameter in self.parameters():
             parameter.requires_grad_(id(parameter) in own)
         self.train()

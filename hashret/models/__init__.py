@@ -17,7 +17,8 @@ from hashret.models.heads import HashLayer, mlp
 from hashret.models.image import SmallCNN, TorchvisionImage, TransformersImage, transformers_image
 from hashret.models.processor import Processor
 from hashret.models.text import SmallTransformer, TransformersText, small_transformer, transformers_text
-from hashret.models.vector import VectorEncoder
+from hashret.models.token_cache import TokenCache
+from hashret.models.vector import TokenEncoder, VectorEncoder
 
 __all__ = [
     "IMAGE_ENCODERS",
@@ -29,6 +30,7 @@ __all__ = [
     "Inputs",
     "Processor",
     "Side",
+    "TokenCache",
     "Vocabulary",
     "build_image_encoder",
     "build_text_encoder",
@@ -40,6 +42,7 @@ __all__ = [
 
 IMAGE_ENCODERS: Mapping[str, Callable[..., Encoder]] = {
     "cnn": SmallCNN,
+    "tokens": TokenEncoder,
     "torchvision": TorchvisionImage,
     "transformers": transformers_image,
     "vector": VectorEncoder,
@@ -48,6 +51,7 @@ IMAGE_ENCODERS: Mapping[str, Callable[..., Encoder]] = {
 
 TEXT_ENCODERS: Mapping[str, Callable[..., Encoder]] = {
     "bag_of_words": bag_of_words,
+    "tokens": TokenEncoder,
     "transformer": small_transformer,
     "transformers": transformers_text,
     "vector": VectorEncoder,
@@ -58,6 +62,7 @@ _ENCODERS: dict[str, type[Encoder]] = {
     "BagOfWords": BagOfWords,
     "SmallCNN": SmallCNN,
     "SmallTransformer": SmallTransformer,
+    "TokenEncoder": TokenEncoder,
     "TorchvisionImage": TorchvisionImage,
     "TransformersImage": TransformersImage,
     "TransformersText": TransformersText,

@@ -28,6 +28,7 @@ from hashret.examples import Example
 from hashret.images import open_image
 from hashret.models.features import Encoder, Inputs, Side, evaluating, in_blocks
 from hashret.models.processor import Processor
+from hashret.regions import RegionFiles, read_regions
 
 __all__ = ["FeatureCache"]
 
@@ -119,17 +120,22 @@ class FeatureCache:
 def digest(example: Example, side: Side) -> bytes:
     """What an image or text is, in 16 bytes: equal content, equal digest.
 
+    Regions are what is read of their files: how these are packed, and where the size of the image comes from, do not
+    count.
+
     Raises:
         InputError: There is none.
         ImageError: It cannot be read.
     """
     source = example.image if side == "image" else example.text
+    source = read_regions(source) if isinstance(source, RegionFiles) else source
     found = hashlib.blake2b(digest_size=_DIGEST)
     if source is None:
         raise InputError(
             f"example {example.key}", expected=f"one with {side}", got="none", remedy=f"Leave items without {side} out."
         )
-    if isinstance(source, np.ndarray) and (side == "text" or source.ndim == 1):
+    given = isinstance(source, np.ndarray) and (source.ndim == 1 or source.ndim == 2 and source.dtype.kind == "f")
+    if isinstance(source, np.ndarray) and (side == "text" or given):
         found.update(f"vector {source.dtype.str} {source.shape} ".encode() + np.ascontiguousarray(source).tobytes())
     elif side == "text":
         found.update(b"text " + str(source).encode("utf-8", "surrogatepass"))
@@ -175,13 +181,13 @@ def _encode(
     """Run the encoder over the items, a block at a time, in evaluation mode."""
 
     def pooled(inputs: Inputs) -> Tensor:
-        x, mask = (inputs.image, None) if side == "image" else (inputs.text, inputs.text_mask)
+        x, mask = (inputs.image, inputs.image_mask) if side == "image" else (inputs.text, inputs.text_mask)
         found: Tensor = encoder(x, mask).pooled
         return found
 
     parts = []
     with evaluating(encoder):
-        for inputs in _prepared(processor, items, block, threads=_threads(side)):
+        for inputs in prepared(processor, items, block, threads=threads_for(side)):
             parts.append(in_blocks(pooled, inputs.to(device), block).float().cpu().numpy())
     rows: NDArray[np.float32] = np.concatenate(parts)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
@@ -194,12 +200,12 @@ def _encode(
     return rows
 
 
-def _threads(side: Side) -> int:
+def threads_for(side: Side) -> int:
     """Images decode beside each other; a tokenizer takes one call at a time."""
     return min(8, os.cpu_count() or 1) if side == "image" else 1
 
 
-def _prepared(processor: Processor, items: Sequence[Example], block: int, threads: int) -> Iterator[Inputs]:
+def prepared(processor: Processor, items: Sequence[Example], block: int, threads: int) -> Iterator[Inputs]:
     """Inputs of one block after the other, prepared ahead of their use but never far."""
     waiting: deque[Future[Inputs]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hashret.errors import InputError, WidthError
 
@@ -29,6 +28,7 @@ __all__ = [
     "TextTransform",
     "evaluating",
     "in_blocks",
+    "masked_mean",
 ]
 
 Side = Literal["image", "text"]
@@ -42,13 +42,16 @@ class Inputs:
     """A batch of B items as tensors: images, texts or both (composed queries).
 
     Attributes:
-        image: float (B, 3, H, W), normalised pixels, or float (B, D), feature vectors; None if the items have no image.
-        text: int64 (B, T), token ids, or float (B, D), a vector or a bag of words; None if the items have no text.
-        text_mask: bool (B, T), True where a token id is one; None beside vectors.
+        image: float (B, 3, H, W), normalised pixels, float (B, D), feature vectors, or float (B, T, E), token features
+            such as regions; None if the items have no image.
+        text: int64 (B, T), token ids, float (B, D), a vector or a bag of words, or float (B, T, E), token features;
+            None if the items have no text.
+        text_mask: bool (B, T), True where a token is one; None beside vectors.
+        image_mask: bool (B, T), the same beside token features of images; None beside pixels and vectors.
         bag: float (B, V), bag of words of the texts; None without a vocabulary or where texts are vectors.
 
     Raises:
-        InputError: Neither image nor text, different numbers of items, or token ids without their mask.
+        InputError: Neither image nor text, different numbers of items, or tokens without their mask.
 
     Example:
         >>> ids = torch.tensor([[5, 6, 0], [7, 0, 0]])
@@ -61,6 +64,7 @@ class Inputs:
     text: Tensor | None = None
     text_mask: Tensor | None = None
     bag: Tensor | None = None
+    image_mask: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts are of one batch."""
@@ -74,12 +78,8 @@ class Inputs:
                 "inputs", expected="as many of each", got=str(sizes), remedy="Take them from the same items."
             )
         ids = self.text is not None and not self.text.is_floating_point()
-        if ids and (self.text_mask is None or self.text is None or self.text_mask.shape != self.text.shape):
-            raise InputError(
-                "text_mask", expected="bool (B, T) beside the token ids",
-                got="none" if self.text_mask is None else str(tuple(self.text_mask.shape)),
-                remedy="Pass on the mask that came with the ids.",
-            )  # fmt: skip
+        _check_mask("text", self.text, self.text_mask, ids or (self.text is not None and self.text.ndim == 3))
+        _check_mask("image", self.image, self.image_mask, self.image is not None and self.image.ndim == 3)
 
     def _parts(self) -> dict[str, Tensor]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -100,7 +100,7 @@ class Inputs:
 
     @staticmethod
     def stack(parts: Sequence[Inputs]) -> Inputs:
-        """Join batches, one after the other; shorter token rows are filled up with masked ids.
+        """Join batches, one after the other; shorter token rows are filled up with masked zeros.
 
         Raises:
             InputError: No parts, or parts of different kinds.
@@ -114,11 +114,34 @@ class Inputs:
         joined = {}
         for name in kinds.pop():
             tensors = [part._parts()[name] for part in parts]
-            if name == "text_mask" or (name == "text" and not tensors[0].is_floating_point()):
+            if name in _MASKED or name in _MASKED.values() and _has_tokens(tensors[0]):
                 width = max(tensor.shape[1] for tensor in tensors)
-                tensors = [functional.pad(tensor, (0, width - tensor.shape[1])) for tensor in tensors]
+                tensors = [_filled(tensor, width) for tensor in tensors]
             joined[name] = torch.cat(tensors)
         return Inputs(**joined)
+
+
+_MASKED = {"text_mask": "text", "image_mask": "image"}
+
+
+def _has_tokens(part: Tensor) -> bool:
+    """Whether a part of Inputs is of tokens: ids (B, T) or features (B, T, E)."""
+    return not part.is_floating_point() or part.ndim == 3
+
+
+def _filled(tensor: Tensor, width: int) -> Tensor:
+    """Token rows (B, T) or (B, T, E), each as long as ``width``."""
+    rows = tensor.new_zeros((len(tensor), width - tensor.shape[1], *tensor.shape[2:]))
+    return torch.cat([tensor, rows], dim=1)
+
+
+def _check_mask(side: Side, tokens: Tensor | None, mask: Tensor | None, needed: bool) -> None:
+    """Refuse tokens without a mask of their own shape."""
+    if needed and (tokens is None or mask is None or mask.shape != tokens.shape[:2]):
+        raise InputError(
+            f"{side}_mask", expected="bool (B, T) beside the tokens",
+            got="none" if mask is None else str(tuple(mask.shape)), remedy="Pass on the mask that came with them.",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +152,8 @@ class Features:
         pooled: float (B, D), one vector an item; D is the encoder's ``dimension``.
         tokens: float (B, T, E), a vector for each patch or word; E is the encoder's ``token_dimension``. None if it has
             none.
-        mask: bool (B, T), True where a token is one; None if all are.
+        mask: bool (B, T), True where a token is a patch, a region or a word: neither filling nor what stands for the
+            whole or its ends ([CLS], [SEP]); None if all are.
     """
 
     pooled: Tensor
@@ -164,7 +188,9 @@ class Encoder(nn.Module, ABC):
     """A network from one side of :class:`Inputs` to :class:`Features`.
 
     **Rule:** a floating (B, D) tensor with D == ``dimension`` is taken as features this encoder computed earlier (the
-    feature cache) and returned as they are, so that a frozen encoder runs once and methods need not know.
+    feature cache) and returned as they are, so that a frozen encoder runs once and methods need not know. So is a
+    floating (B, T, E) with E == ``token_dimension``, with its mask, as token features; their mean is then the pooled
+    feature, whatever else the encoder pools by.
 
     Attributes:
         dimension: Width of the pooled features.
@@ -187,11 +213,11 @@ class Encoder(nn.Module, ABC):
         """Encode a batch, or pass earlier pooled features through.
 
         Args:
-            x: Pixels float (B, 3, H, W), token ids int64 (B, T), or vectors float (B, D).
-            mask: bool (B, T) beside token ids.
+            x: Pixels float (B, 3, H, W), token ids int64 (B, T), vectors float (B, D) or token features (B, T, E).
+            mask: bool (B, T) beside token ids and token features.
 
         Raises:
-            WidthError: Vectors of another width than ``dimension``.
+            WidthError: Vectors of another width than ``dimension``, or tokens of another than ``token_dimension``.
             InputError: Neither vectors nor what this encoder reads.
         """
         if x.is_floating_point() and x.ndim == 2:
@@ -201,7 +227,20 @@ class Encoder(nn.Module, ABC):
                     got=str(x.shape[1]), remedy="Give vectors this encoder made, or choose the encoder 'vector'.",
                 )  # fmt: skip
             return Features(x)
+        if x.is_floating_point() and x.ndim == 3:
+            return self._passed(x, mask)
         return self.encode(x, mask)
+
+    def _passed(self, tokens: Tensor, mask: Tensor | None) -> Features:
+        """Token features as they are, and their mean."""
+        if tokens.shape[2] != self.token_dimension:
+            raise WidthError(
+                "token features", expected=f"{self.token_dimension} values a token, as {type(self).__name__} makes",
+                got=str(tokens.shape[2]), remedy="Give tokens this encoder made, or choose the encoder 'tokens'.",
+            )  # fmt: skip
+        if mask is None:
+            raise self.refuse(tokens, "token features with their mask")
+        return Features(masked_mean(tokens, mask), tokens, mask)
 
     @abstractmethod
     def encode(self, x: Tensor, mask: Tensor | None) -> Features:
@@ -223,6 +262,12 @@ class Encoder(nn.Module, ABC):
             got=f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}",
             remedy="Use the processor made for this encoder.",
         )  # fmt: skip
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean of (B, T, E) over the tokens that are some, (B, E); zeros where there are none."""
+    weights = mask.unsqueeze(2).to(tokens.dtype)
+    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 @contextmanager
@@ -267,10 +312,10 @@ def in_blocks(function: Callable[[Inputs], Tensor], inputs: Inputs, block: int =
             remedy="Leave empty lists out; 16 is a good block.",
         )  # fmt: skip
     result: Tensor | None = None
-    for width, rows in _by_length(inputs):
+    for widths, rows in _by_length(inputs):
         for part in torch.split(rows, block):
             filled = torch.cat([part, part[:1].expand(block - len(part))])
-            values = function(_cut(inputs.rows(filled), width))[: len(part)]
+            values = function(_cut(inputs.rows(filled), widths))[: len(part)]
             if result is None:
                 result = values.new_empty((len(inputs), *values.shape[1:]))
             result[part.to(result.device)] = values
@@ -278,19 +323,27 @@ def in_blocks(function: Callable[[Inputs], Tensor], inputs: Inputs, block: int =
     return result
 
 
-def _by_length(inputs: Inputs) -> list[tuple[int, Tensor]]:
-    """Group the items by the length of their texts; one group where there are no tokens."""
-    mask = inputs.text_mask
-    if mask is None:
-        return [(0, torch.arange(len(inputs)))]
+def _by_length(inputs: Inputs) -> list[tuple[dict[str, int], Tensor]]:
+    """Group the items by the lengths of their tokens, given by the name of the mask; one group where there are none."""
+    found = {name: _widths(mask) for name in _MASKED if (mask := getattr(inputs, name)) is not None}
+    if not found:
+        return [({}, torch.arange(len(inputs)))]
+    kinds, number = torch.unique(torch.stack(list(found.values()), dim=1), dim=0, return_inverse=True)
+    return [
+        (dict(zip(found, map(int, kind), strict=True)), torch.nonzero(number == place).flatten())
+        for place, kind in enumerate(kinds)
+    ]
+
+
+def _widths(mask: Tensor) -> Tensor:
+    """The next multiple of TOKEN_STEP of the length of each row, at most the width of the mask."""
     places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
     lengths = (mask * places).amax(1).clamp(min=1).cpu()
-    widths = ((lengths + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP).clamp(max=mask.shape[1])
-    return [(int(width), torch.nonzero(widths == width).flatten()) for width in torch.unique(widths)]
+    return ((lengths + TOKEN_STEP - 1) // TOKEN_STEP * TOKEN_STEP).clamp(max=mask.shape[1])
 
 
-def _cut(inputs: Inputs, width: int) -> Inputs:
-    """Cut the token rows; every id cut off is masked."""
-    if inputs.text is None or inputs.text_mask is None:
-        return inputs
-    return Inputs(inputs.image, inputs.text[:, :width], inputs.text_mask[:, :width], inputs.bag)
+def _cut(inputs: Inputs, widths: dict[str, int]) -> Inputs:
+    """Cut the token rows; everything cut off is masked."""
+    cut = {name: getattr(inputs, name)[:, :width] for name, width in widths.items()}
+    cut |= {_MASKED[name]: getattr(inputs, _MASKED[name])[:, :width] for name, width in widths.items()}
+    return replace(inputs, **cut)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hashret.errors import InputError
 
-__all__ = ["HashLayer", "mlp"]
+__all__ = ["HashLayer", "HeadKind", "ProjectionHead", "mlp"]
+
+HeadKind = Literal["mlp", "linear", "residual", "none"]
+"""What stands between an encoder and the shared space; "residual" and "none" are for encoders that share one already
+(CLIP, SigLIP)."""
 
 
 def mlp(
@@ -82,3 +88,64 @@ class HashLayer(nn.Module):
         """Map features (B, dimension) to relaxed codes (B, bits) in (-1, 1); their signs are the code."""
         codes: Tensor = self.layers(features)
         return codes
+
+
+class ProjectionHead(nn.Module):
+    """From an encoder's features to the shared space, not yet of length 1.
+
+    Features enter at one length, since histograms that add up to 1 and raw activations differ a thousandfold.
+
+    Args:
+        width_in: Of the features.
+        dimension: Of the shared space.
+        kind: ``mlp``; ``linear``; ``residual``: the features plus an ``mlp`` of them that is 0 when training begins; or
+            ``none``, the features themselves. The last two need ``width_in == dimension``.
+        width: Hidden width.
+        layers: Hidden layers.
+        dropout: Share of the features dropped in training.
+        standardize: Whether each feature is brought to mean 0 and variance 1 instead of the vector to one length.
+
+    Raises:
+        InputError: Other widths than a residual head needs.
+
+    Example:
+        >>> import torch
+        >>> ProjectionHead(8, 4, "mlp", width=16)(torch.randn(2, 8)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(
+        self,
+        width_in: int,
+        dimension: int,
+        kind: HeadKind = "mlp",
+        *,
+        width: int = 1024,
+        layers: int = 1,
+        dropout: float = 0.0,
+        standardize: bool = False,
+    ) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.kind, self.standardize = kind, standardize
+        if kind in ("residual", "none") and width_in != dimension:
+            raise InputError(
+                "method.dimension", expected=f"{width_in}, the encoder's width, with head: {kind}",
+                got=str(dimension),
+                remedy=f"Set it to {width_in} where both encoders are that wide, or head to mlp or linear.",
+            )  # fmt: skip
+        if kind == "none":
+            return
+        hidden = () if kind == "linear" else (width,) * layers
+        self.layers = mlp((width_in, *hidden, dimension), "relu", last=False, dropout=dropout, standardize=standardize)
+        if kind == "residual":  # a correction that is 0 when training begins
+            nn.init.zeros_(self.layers[-1].get_parameter("weight"))
+            nn.init.zeros_(self.layers[-1].get_parameter("bias"))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, width_in) to (B, dimension)."""
+        even = functional.normalize(features, dim=1) * math.sqrt(features.shape[1])  # a mean square of 1
+        if self.kind == "none":
+            return even
+        moved: Tensor = self.layers(features if self.standardize else even)
+        return even + moved if self.kind == "residual" else moved

@@ -85,7 +85,8 @@ class TransformersImage(Encoder):
     """The image side of a transformers model: CLIP, SigLIP, ViT, DINOv2, MobileNetV2, ResNet and others.
 
     Pooled features are what the model was made to be used by: the projected embedding, its pooler's output, or the
-    first token. Tokens are its last hidden states; feature maps are flattened row by row.
+    first token. Tokens are its last hidden states of patches, without what stands for the whole; feature maps are
+    flattened row by row.
 
     Args:
         model: From :func:`open_checkpoint` or :func:`rebuild_model`.
@@ -117,7 +118,14 @@ class TransformersImage(Encoder):
             pooled = getattr(output, "pooler_output", None)
         if pooled is None:
             pooled = tokens[:, 0] if states.ndim == 3 else tokens.mean(1)
-        return Features(pooled.flatten(1), tokens)
+        return Features(pooled.flatten(1), tokens[:, self._before_patches(x, tokens.shape[1]) :])
+
+    def _before_patches(self, x: Tensor, tokens: int) -> int:
+        """How many tokens stand before those of the patches: [CLS], registers."""
+        kind: Any = self.model.config
+        side = getattr(getattr(kind, "vision_config", kind), "patch_size", None)
+        patches = 0 if not isinstance(side, int) else (x.shape[2] // side) * (x.shape[3] // side)
+        return tokens - patches if 0 < patches < tokens else 0
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it."""

@@ -22,12 +22,14 @@ from PIL import Image
 from torch import Tensor
 
 from hashret.arrayfile import replace_file
-from hashret.errors import FileError, FormatError, ImageError, InputError, NonFiniteError, TextError, WidthError
+from hashret.errors import FileError, FormatError, ImageError, InputError, TextError
 from hashret.examples import Example
 from hashret.images import open_image
 from hashret.models.bag_of_words import Bags, Vocabulary, WordNumbers, as_rows
 from hashret.models.features import Encoder, Inputs, Preprocess, Side, TextTransform
+from hashret.models.stacks import stack_tokens, stack_vectors
 from hashret.models.vector import Vectors
+from hashret.regions import RegionFiles, read_regions
 
 __all__ = ["CheckpointPixels", "Pixels", "Processor", "Tokens"]
 
@@ -182,27 +184,34 @@ class Processor:
 
         Raises:
             InputError: No examples, or a batch that mixes kinds.
-            ImageError: An image that cannot be decoded.
+            ImageError: An image that cannot be decoded, or regions that cannot be read.
             TextError: An empty text.
-            WidthError: Vectors of different widths, or of another than the encoder's.
+            WidthError: Vectors or tokens of different widths, or of another than the encoder's.
             NonFiniteError: A vector with NaN or infinity.
         """
         if not examples:
             raise InputError("examples", expected="at least one", got="none", remedy="Leave empty batches out.")
-        image = self._images(examples) if _all_have(examples, "image") else None
+        image, seen = self._images(examples) if _all_have(examples, "image") else (None, None)
         text, mask, bag = self._texts(examples) if _all_have(examples, "text") else (None, None, None)
-        return Inputs(image, text, mask, bag)
+        return Inputs(image, text, mask, bag, seen)
 
-    def _images(self, examples: Sequence[Example]) -> Tensor:
-        vectors = [isinstance(example.image, np.ndarray) and example.image.ndim == 1 for example in examples]
-        if _one_kind(vectors, examples, "feature vectors", "pictures"):
-            return _stack_vectors([example.image for example in examples], examples, self.image_preprocess)
+    def _images(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor | None]:
+        """Pixels or vectors and None, or token features and their mask."""
+        given = (example.image for example in examples)
+        images = [read_regions(image) if isinstance(image, RegionFiles) else image for image in given]
+        tokens = [isinstance(image, np.ndarray) and image.ndim == 2 and image.dtype.kind == "f" for image in images]
+        several = _one_kind(tokens, examples, "token features", "a picture or a vector")
+        if several and not isinstance(self.image_preprocess, Vectors):
+            return stack_tokens(images, examples)
+        vectors = [isinstance(image, np.ndarray) and image.ndim == 1 for image in images]
+        if several or _one_kind(vectors, examples, "feature vectors", "pictures"):
+            return stack_vectors(images, examples, _width(self.image_preprocess)), None
         if self.image_preprocess is None:
             raise _unread("image", examples[0])
         batch = np.empty((0,), np.float32)
-        for row, example in enumerate(examples):
-            assert example.image is not None
-            pixels = self.image_preprocess(open_image(example.image)).numpy()
+        for row, (image, example) in enumerate(zip(images, examples, strict=True)):
+            assert image is not None
+            pixels = self.image_preprocess(open_image(image)).numpy()
             if row == 0:
                 batch = np.empty((len(examples), *pixels.shape), np.float32)
             if pixels.shape != batch.shape[1:]:
@@ -211,12 +220,18 @@ class Processor:
                     got=str(pixels.shape), remedy="Take a checkpoint whose processor makes all images one size.",
                 )  # fmt: skip
             batch[row] = pixels
-        return torch.from_numpy(batch)
+        return torch.from_numpy(batch), None
 
     def _texts(self, examples: Sequence[Example]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        tokens = [isinstance(example.text, np.ndarray) and example.text.ndim == 2 for example in examples]
+        if not isinstance(self.text_transform, Vectors) and _one_kind(
+            tokens, examples, "token features", "a sentence or a vector"
+        ):
+            return *stack_tokens([example.text for example in examples], examples), None
         vectors = [isinstance(example.text, np.ndarray) for example in examples]
         if _one_kind(vectors, examples, "feature vectors", "sentences"):
-            return _stack_vectors([example.text for example in examples], examples, self.text_transform), None, None
+            rows = [example.text for example in examples]
+            return stack_vectors(rows, examples, _width(self.text_transform)), None, None
         texts = []
         for example in examples:
             if not isinstance(example.text, str) or not example.text.strip():
@@ -349,8 +364,13 @@ def _unknown(config: object) -> FormatError:
 def _unread(side: Side, example: Example) -> InputError:
     return InputError(
         f"{side} of {example.key or 'an example'}", expected=f"none, since no {side}s are read", got=f"a raw {side}",
-        remedy=f"Use a run whose recipe has an encoder of {side}s.",
+        remedy=f"Give its features (regions: data.regions), or use a run whose recipe has an encoder of {side}s.",
     )  # fmt: skip
+
+
+def _width(reader: object) -> int | None:
+    """How wide vectors have to be; None where any width of its own will do."""
+    return reader.dimension if isinstance(reader, Vectors) else None
 
 
 def _all_have(examples: Sequence[Example], side: Side) -> bool:
@@ -368,26 +388,3 @@ def _one_kind(flags: Sequence[bool], examples: Sequence[Example], yes: str, no: 
         "batch", expected="examples of one kind", got=f"{first!r} with {yes} and {other!r} with {no}",
         remedy="Put the kinds into separate calls.",
     )  # fmt: skip
-
-
-def _stack_vectors(vectors: Sequence[Any], examples: Sequence[Example], reader: object) -> Tensor:
-    """Check widths and values; float32 (B, D)."""
-    width = reader.dimension if isinstance(reader, Vectors) else len(vectors[0])
-    rows = np.empty((len(vectors), width), np.float32)
-    for row, vector, example in zip(rows, vectors, examples, strict=True):
-        name = f"vector of {example.key or 'an example'}"
-        if vector.shape != (width,):
-            raise WidthError(
-                name, expected=f"({width},)", got=str(vector.shape), remedy="Use one extractor for all items."
-            )
-        with np.errstate(over="ignore"):
-            row[:] = vector
-        if not np.isfinite(row).all():
-            place = int(np.flatnonzero(~np.isfinite(row))[0])
-            raise NonFiniteError(
-                name,
-                expected="finite float32 values",
-                got=f"{vector[place]} at {place}",
-                remedy="Repair or leave it out.",
-            )
-    return torch.from_numpy(rows)

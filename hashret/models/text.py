@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hashret.errors import FileError, FormatError, InputError
 from hashret.models.bag_of_words import Vocabulary, WordNumbers, check_size
-from hashret.models.features import Encoder, Features, Side, evaluating
+from hashret.models.features import Encoder, Features, Side, evaluating, masked_mean
 from hashret.models.processor import Tokens
 
 __all__ = ["SmallTransformer", "TransformersText", "small_transformer", "transformers_text"]
@@ -147,6 +147,24 @@ def _class_of(config: Any, side: Side, checkpoint: str) -> Any:
     return model
 
 
+def _keep_layers(model: Any, count: int, checkpoint: str) -> None:
+    """Keep the first layers of a model's stack; its config then says so, and what is rebuilt from that is as deep."""
+    depth = getattr(model.config, "num_hidden_layers", 0)
+    stacks = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
+    if len(stacks) != 1:
+        raise InputError(
+            "layers", expected="a model with one stack of layers", got=f"checkpoint {checkpoint} with {len(stacks)}",
+            remedy="Leave text.layers out.",
+        )  # fmt: skip
+    if not 1 <= count <= depth:
+        raise InputError(
+            "layers", expected=f"1 ... {depth}, the layers of checkpoint {checkpoint}", got=str(count),
+            remedy="Set text.layers to one of these, or leave it out.",
+        )  # fmt: skip
+    del stacks[0][count:]
+    model.config.num_hidden_layers = count
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep transformers from drawing bars and listing the other tower's weights."""
@@ -202,15 +220,16 @@ class TransformersText(Encoder):
         pooling: ``mean`` of the tokens, the first token (``cls``), or what the ``model`` itself gives: CLIP's and
             SigLIP's embedding, a pooler's output.
         pretrained: Whether the weights come from a checkpoint.
+        special: Ids that are no words ([CLS], [SEP], filling); their tokens are masked.
 
     Raises:
         InputError: ``pooling`` is ``model``, and it has no pooling of its own.
     """
 
-    def __init__(self, model: nn.Module, pooling: Pooling, *, pretrained: bool) -> None:
+    def __init__(self, model: nn.Module, pooling: Pooling, *, pretrained: bool, special: Sequence[int] = ()) -> None:
         """Hold the model and find out its widths by encoding one token."""
         super().__init__()
-        self.model, self.pooling, self.pretrained = model, pooling, pretrained
+        self.model, self.pooling, self.pretrained, self.special = model, pooling, pretrained, tuple(special)
         if pooling != "model" and getattr(model, "pooler", None) is not None:
             model.pooler = None  # type: ignore[assignment]
         with evaluating(self):
@@ -224,10 +243,11 @@ class TransformersText(Encoder):
             raise self.refuse(x, "token ids int64 (B, T) with their mask")
         output = self.model(input_ids=x, attention_mask=mask.long())
         tokens: Tensor = output.last_hidden_state
+        words = mask & ~torch.isin(x, torch.tensor(self.special, dtype=x.dtype, device=x.device))
         if self.pooling == "mean":
-            return Features(masked_mean(tokens, mask), tokens, mask)
+            return Features(masked_mean(tokens, mask), tokens, words)
         if self.pooling == "cls":
-            return Features(tokens[:, 0], tokens, mask)
+            return Features(tokens[:, 0], tokens, words)
         pooled = getattr(output, "text_embeds", None)
         pooled = getattr(output, "pooler_output", None) if pooled is None else pooled
         if pooled is None:
@@ -235,23 +255,21 @@ class TransformersText(Encoder):
                 "pooling", expected="mean or cls", got="model, and this checkpoint has no pooling of its own",
                 remedy="Set text.pooling to mean.",
             )  # fmt: skip
-        return Features(pooled, tokens, mask)
+        return Features(pooled, tokens, words)
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it."""
-        about = {"encoder": "TransformersText", "pooling": self.pooling, "pretrained": self.pretrained}
+        about = {
+            "encoder": "TransformersText", "pooling": self.pooling, "pretrained": self.pretrained,
+            "special": list(self.special),
+        }  # fmt: skip
         return {**about, **describe_model(self.model)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> TransformersText:
         """Build it from :meth:`config`."""
-        return cls(rebuild_model(config, attention="eager"), config["pooling"], pretrained=config["pretrained"])
-
-
-def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the tokens that are some, (B, D); zeros where there are none."""
-    weights = mask.unsqueeze(2).to(tokens.dtype)
-    return (tokens * weights).sum(1) / weights.sum(1).clamp(min=1)
+        model, special = rebuild_model(config, attention="eager"), config.get("special", ())
+        return cls(model, config["pooling"], pretrained=config["pretrained"], special=special)
 
 
 def small_transformer(
@@ -286,7 +304,11 @@ def small_transformer(
 
 
 def transformers_text(
-    *, checkpoint: str, pooling: Literal["auto", "mean", "cls", "model"] = "auto", length: int = 64
+    *,
+    checkpoint: str,
+    pooling: Literal["auto", "mean", "cls", "model"] = "auto",
+    length: int = 64,
+    layers: int | None = None,
 ) -> TransformersText:
     """Encode texts with a transformers checkpoint, in float32.
 
@@ -294,14 +316,18 @@ def transformers_text(
         checkpoint: A folder, or a name on the Hugging Face hub, with a tokenizer.
         pooling: See :class:`TransformersText`; ``auto`` is ``model`` for CLIP and SigLIP and ``mean`` for others.
         length: Tokens read of a text, at most what the model takes; SigLIP always reads as many as it was trained with.
+        layers: How many of its transformer layers are kept, the first ones; None keeps all.
 
     Raises:
         FileError: There is no such checkpoint, or it has no tokenizer.
-        InputError: A kind of model that texts cannot be encoded with, or no pooling of its own where that is asked for.
+        InputError: A kind of model that texts cannot be encoded with, no pooling of its own where that is asked for, or
+            other ``layers`` than it has.
     """
     from transformers import AutoTokenizer
 
     model: Any = open_checkpoint(checkpoint, "text")
+    if layers is not None:
+        _keep_layers(model, layers, checkpoint)
     try:
         tokenizer, reason = AutoTokenizer.from_pretrained(checkpoint), ""
     except (OSError, ValueError) as error:
@@ -316,7 +342,7 @@ def transformers_text(
     own = full or model.config.model_type.startswith("clip")
     if pooling == "auto":
         pooling = "model" if own else "mean"
-    encoder = TransformersText(model, pooling, pretrained=True)
+    encoder = TransformersText(model, pooling, pretrained=True, special=sorted(set(tokenizer.all_special_ids)))
     length = places if full else min(length, places, tokenizer.model_max_length)
     encoder.transform = Tokens(tokenizer, length, full)
     return encoder

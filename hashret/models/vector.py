@@ -1,6 +1,7 @@
 """Vectors somebody else extracted, for either side: the dataset's own features, or embeddings from another system.
 
-The encoder is the identity; it exists so that methods need no second way in. It neither scales nor centres.
+One vector an item, or one for each of its parts (regions, patches, words). The encoders are the identity; they exist so
+that methods need no second way in. They neither scale nor centre.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 from hashret.errors import InputError
 from hashret.models.features import Encoder, Features
 
-__all__ = ["VectorEncoder", "Vectors"]
+__all__ = ["TokenEncoder", "VectorEncoder", "Vectors"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,40 @@ class VectorEncoder(Encoder):
     def from_config(cls, config: dict[str, Any]) -> VectorEncoder:
         """Build it from :meth:`config`."""
         return cls(dimension=config["dimension"], nonnegative=config["nonnegative"])
+
+
+class TokenEncoder(Encoder):
+    """Pre-extracted token features, passed through: float (T, D) an item, as many as it has.
+
+    Args:
+        dimension: Values a token.
+
+    Raises:
+        InputError: ``dimension`` is below 1.
+
+    Example:
+        >>> import torch
+        >>> features = TokenEncoder(dimension=3)(torch.ones(2, 5, 3), torch.ones(2, 5, dtype=torch.bool))
+        >>> features.pooled.shape, features.tokens.shape
+        (torch.Size([2, 3]), torch.Size([2, 5, 3]))
+    """
+
+    def __init__(self, *, dimension: int) -> None:
+        """Keep the width."""
+        super().__init__()
+        if dimension < 1:
+            raise InputError("dimension", expected=">= 1", got=str(dimension), remedy="Give the width of the tokens.")
+        self.dimension = self.token_dimension = dimension
+
+    def encode(self, x: Tensor, mask: Tensor | None) -> Features:
+        """Refuse pixels and token ids."""
+        raise self.refuse(x, f"token features float (B, T, {self.dimension})")
+
+    def config(self) -> dict[str, Any]:
+        """What rebuilds it."""
+        return {"encoder": "TokenEncoder", "dimension": self.dimension}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TokenEncoder:
+        """Build it from :meth:`config`."""
+        return cls(dimension=config["dimension"])

@@ -8,7 +8,7 @@ themselves have neither.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -105,9 +105,12 @@ def load_checkpoint(
     return Progress(**metadata["progress"])
 
 
-def save_weights(path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any]) -> None:
-    """Write a model's weights and buffers alone."""
-    write_arrays(path, _weights(model), kind=WEIGHTS, metadata=metadata)
+def save_weights(
+    path: str | os.PathLike[str], model: nn.Module, metadata: Mapping[str, Any], *, without: Sequence[str] = ()
+) -> None:
+    """Write a model's weights and buffers alone, but for its parts of the names ``without``."""
+    kept = {name: array for name, array in _weights(model).items() if name.partition(".")[0] not in without}
+    write_arrays(path, kept, kind=WEIGHTS, metadata=metadata)
 
 
 def load_weights(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from hashret.models.features import in_blocks
 from hashret.training.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint, save_weights
 from hashret.training.encoders import encoders_as_trained
 from hashret.training.gradient_cache import refuse_batch_statistics
+from hashret.training.groups import parameter_groups
 from hashret.training.pairs import PairTable, random_state
 from hashret.training.progress import TrainingBar
 
@@ -150,17 +151,12 @@ class _StageRun:
         self.own: dict[str, list[nn.Parameter]] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.plateaus: dict[str, torch.optim.lr_scheduler.ReduceLROnPlateau] = {}
-        method.prepare(stage)
+        method.prepare(stage, encoders=settings.encoder_lr != 0)
         for turn in stage.turns:
-            groups = method.parameters_of(stage, turn)
-            self.own[turn.name] = [parameter for group in groups.values() for parameter in group]
-            rates = {"heads": settings.lr, "encoders": settings.encoder_lr if settings.encoder_lr else settings.lr}
+            groups = parameter_groups(method, stage, turn, settings)
+            self.own[turn.name] = [parameter for group in groups for parameter in group["params"]]
             optimizer = torch.optim.AdamW(
-                [
-                    {"params": group, "lr": rates[name], "initial_lr": rates[name]}
-                    for name, group in groups.items()
-                    if group
-                ],
+                groups,
                 betas=settings.betas,
                 weight_decay=settings.weight_decay,
             )
@@ -206,7 +202,7 @@ class _StageRun:
         """Train one epoch from the step it stands at; the mean of each loss term."""
         progress, stage, settings, how = self.progress, self.stage, self.settings, self.how
         rows = self.table.epoch(settings.batch_size, how.seed, progress.stage, progress.epoch)
-        self.method.prepare(stage)
+        self.method.prepare(stage, encoders=settings.encoder_lr != 0)
         if not progress.step:
             self.method.begin_epoch(stage)
         left = self.table.batches(stage, rows[progress.step * settings.accumulate :], self.batches, how.workers)

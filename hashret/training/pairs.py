@@ -18,13 +18,21 @@ from torch.utils.data import DataLoader, Dataset
 from hashret.examples import Example, Pair
 from hashret.methods.method import Batch, Stage
 from hashret.models.features import Inputs
+from hashret.regions import RegionFiles
 
-__all__ = ["PairTable", "random_state"]
+__all__ = ["PairTable", "instance_numbers", "random_state"]
 
 
 def random_state(*position: int) -> int:
     """A 63-bit seed for a position such as (seed, stage, epoch, step)."""
     return int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0] >> 1)
+
+
+def instance_numbers(pairs: Sequence[Pair]) -> NDArray[np.int64]:
+    """Which instance each pair is of, numbered from 0; a pair that names none is one of its own."""
+    named = [pair.instance if pair.instance >= 0 else -2 - row for row, pair in enumerate(pairs)]
+    _, numbers = np.unique(np.asarray(named, np.int64), return_inverse=True)
+    return np.asarray(numbers, np.int64)
 
 
 class PairTable:
@@ -41,8 +49,7 @@ class PairTable:
     def __init__(self, pairs: Sequence[Pair], processor: Callable[[Sequence[Example]], Inputs]) -> None:
         """Number instances and distinct examples."""
         self.pairs, self.processor = pairs, processor
-        numbers = [pair.instance if pair.instance >= 0 else -2 - row for row, pair in enumerate(pairs)]
-        _, self.instance = np.unique(np.asarray(numbers, np.int64), return_inverse=True)
+        self.instance = instance_numbers(pairs)
         self.items = int(self.instance.max()) + 1
         self.labels = None
         if all(pair.labels is not None for pair in pairs):
@@ -109,7 +116,7 @@ class _Batches(Dataset[Batch]):
 def distinct(examples: Sequence[Example]) -> tuple[list[Example], NDArray[np.int64]]:
     """The distinct examples and, for each given one, which of them it is.
 
-    Two examples are the same when they hold the same path, text or object; pixels are not compared.
+    Two examples are the same when they hold the same paths, text or object; pixels are not compared.
     """
     seen: dict[tuple[object, object], int] = {}
     kept: list[Example] = []
@@ -126,4 +133,4 @@ def distinct(examples: Sequence[Example]) -> tuple[list[Example], NDArray[np.int
 def _identity(part: object) -> object:
     if isinstance(part, (str, os.PathLike)):
         return os.fspath(part)
-    return part if part is None else id(part)
+    return part if part is None or isinstance(part, RegionFiles) else id(part)

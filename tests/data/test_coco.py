@@ -375,4 +375,4 @@ def test_an_empty_folder_tells_every_family(tmp_path):
     missing = "\n".join(check("coco", tmp_path).survey.missing)
     for protocol in ("karpathy", "dchmt", "mith", "ucch", "crcgs"):
         assert protocol in missing
-    assert set(LAYOUTS) == {"karpathy", "official", "cells", "features", "arrays"}
+    assert set(LAYOUTS) == {"karpathy", "regions", "official", "cells", "features", "arrays"}

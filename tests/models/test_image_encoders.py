@@ -22,6 +22,7 @@ KINDS = ("clip", "siglip", "vit", "vit-without-pooler", "mobilenet", "resnet")
 # Options of one small example of each entry; an entry without one fails its tests.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "cnn": [{"size": 32, "width": 4, "dimension": 12}],
+    "tokens": [{"dimension": 7}],
     "torchvision": [{"architecture": "resnet18", "size": 32}],
     "transformers": [{"checkpoint": kind} for kind in KINDS],
     "vector": [{"dimension": 7, "nonnegative": True}],
@@ -39,13 +40,12 @@ def build(name: str, options: dict[str, Any], copied: Checkpoints) -> tuple[Enco
 )
 def test_the_contract_of_every_image_encoder(name, options, copied, pictures, tmp_path) -> None:
     encoder, folder = build(name, options, copied)
-    vectors = torch.rand(5, encoder.dimension).numpy()
-    examples = [
-        Example(image=row if name == "vector" else picture) for row, picture in zip(vectors, pictures, strict=True)
-    ]
+    given = {"vector": torch.rand(5, encoder.dimension).numpy(), "tokens": torch.rand(5, 3, encoder.dimension).numpy()}
+    examples = [Example(image=image) for image in given.get(name, pictures)]
     processor = Processor(encoder.preprocess, None)
+    inputs = processor(examples)
     with torch.no_grad():
-        features = encoder(processor(examples).image)
+        features = encoder(inputs.image, inputs.image_mask)
     assert features.pooled.shape == (5, encoder.dimension)
     assert features.pooled.dtype == torch.float32
     assert not torch.equal(features.pooled[0], features.pooled[1])
@@ -68,7 +68,7 @@ def test_the_contract_of_every_image_encoder(name, options, copied, pictures, tm
     rebuilt = encoder_from_config(saved).eval()
     rebuilt.load_state_dict(encoder.state_dict())
     with torch.no_grad():
-        again = rebuilt(Processor.load(tmp_path / "run")(examples).image)
+        again = rebuilt(Processor.load(tmp_path / "run")(examples).image, inputs.image_mask)
     assert torch.equal(again.pooled, features.pooled)
     assert rebuilt.config() == encoder.config()
     for fact in ("dimension", "token_dimension", "nonnegative", "pretrained"):
@@ -77,7 +77,9 @@ def test_the_contract_of_every_image_encoder(name, options, copied, pictures, tm
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(InputError, match="expected one of cnn, torchvision, transformers, vector, got 'resnet'"):
+    with pytest.raises(
+        InputError, match="expected one of cnn, tokens, torchvision, transformers, vector, got 'resnet'"
+    ):
         build_image_encoder("resnet", {})
     with pytest.raises(FormatError, match="got 'Resnet'"):
         encoder_from_config({"encoder": "Resnet"})
@@ -92,11 +94,12 @@ def _embedding(output: Any) -> torch.Tensor:
 
 def _whole(model: Any, x: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     if kind in ("clip", "siglip"):
-        return _embedding(model.get_image_features(x)), model.vision_model(x).last_hidden_state
+        first = 1 if kind == "clip" else 0  # [CLS] is no patch
+        return _embedding(model.get_image_features(x)), model.vision_model(x).last_hidden_state[:, first:]
     output = model(x)
     if kind == "vit-without-pooler":
-        return output.last_hidden_state[:, 0], output.last_hidden_state
-    states = output.last_hidden_state
+        return output.last_hidden_state[:, 0], output.last_hidden_state[:, 1:]
+    states = output.last_hidden_state[:, 1:] if kind == "vit" else output.last_hidden_state
     if states.ndim == 4:  # every place of the map is a token, row by row
         places = [states[:, :, row, column] for row in range(states.shape[2]) for column in range(states.shape[3])]
         states = torch.stack(places, 1)

@@ -119,7 +119,7 @@ MISTAKES: dict[str, tuple[list[Example], type[HashretError], str]] = {
         WidthError,
         r"vector of v2: expected \(3,\), got \(4,\)",
     ),
-    "a matrix as a text": ([Example(text=np.ones((2, 3)), key="m")], WidthError, r"vector of m: .* got \(2, 3\)"),
+    "a cube as a text": ([Example(text=np.ones((2, 3, 4)), key="m")], WidthError, r"vector of m: .* got \(2, 3, 4\)"),
     "NaN": ([Example(text=V), Example(text=np.array([0, np.nan, 1]), key="v3")], NonFiniteError, "v3: .* got nan at 1"),
     "too large for float32": (
         [Example(image=np.array([0, 1e99]), key="v4")],

@@ -23,11 +23,15 @@ from hashret.models.text import SmallTransformer, masked_mean
 TEXTS = ["a red dog runs on the grass", "the cat sleeps", "Green!", "a " * 30, "a dog on a cat on the grass on a dog"]
 KINDS = ("clip", "siglip", "bert", "bert-without-pooler", "distilbert")
 
+ONE = {"layers": 1}
 # Options of one small example of each entry; an entry without one fails its tests.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "bag_of_words": [{"size": 6}],
+    "tokens": [{"dimension": 7}],
     "transformer": [{"size": 20, "dimension": 8, "layers": 2, "heads": 2, "length": 18}],
-    "transformers": [{"checkpoint": kind} for kind in KINDS] + [{"checkpoint": "bert", "pooling": "cls"}],
+    "transformers": [{"checkpoint": kind} for kind in KINDS]
+    + [{"checkpoint": "bert", "pooling": "cls"}]
+    + [{"checkpoint": kind, **ONE} for kind in ("bert", "clip")],
     "vector": [{"dimension": 7}],
 }
 CASES = [(name, options) for name in TEXT_ENCODERS for options in OPTIONS.get(name, [{}])]
@@ -40,10 +44,10 @@ def test_the_contract_of_every_text_encoder(name, options, copied, tmp_path) -> 
     folder = copied(options["checkpoint"]) if "checkpoint" in options else None
     options = {**options, "checkpoint": str(folder)} if folder else options
     vocabulary = fit_vocabulary(name, options, TEXTS)
-    assert (vocabulary is None) == (name in ("transformers", "vector"))
+    assert (vocabulary is None) == (name in ("tokens", "transformers", "vector"))
     encoder = build_text_encoder(name, options, vocabulary).eval()
-    vectors = torch.rand(5, encoder.dimension).numpy()
-    examples = [Example(text=row if name == "vector" else text) for row, text in zip(vectors, TEXTS, strict=True)]
+    given = {"vector": torch.rand(5, encoder.dimension).numpy(), "tokens": torch.rand(5, 3, encoder.dimension).numpy()}
+    examples = [Example(text=text) for text in given.get(name, TEXTS)]
     processor = Processor(None, encoder.transform, vocabulary)
     inputs = processor(examples)
     with torch.no_grad():
@@ -82,7 +86,7 @@ def test_the_contract_of_every_text_encoder(name, options, copied, tmp_path) -> 
     assert loaded.vocabulary == vocabulary
 
 
-@pytest.mark.parametrize("name", [name for name in TEXT_ENCODERS if name != "vector"])
+@pytest.mark.parametrize("name", [name for name in TEXT_ENCODERS if name not in ("tokens", "vector")])
 def test_company_and_padding_do_not_change_a_text(name, checkpoints) -> None:
     options = (
         {**OPTIONS[name][0], "checkpoint": str(checkpoints("bert"))} if name == "transformers" else OPTIONS[name][0]
@@ -140,6 +144,39 @@ def test_a_pooling_the_checkpoint_lacks_is_refused(kind, checkpoints) -> None:
         build_text_encoder("transformers", {"checkpoint": str(checkpoints(kind)), "pooling": "model"})
 
 
+@pytest.mark.parametrize("kind", ["bert", "clip", "siglip"])
+def test_the_first_layers_are_kept(kind, checkpoints) -> None:
+    folder = str(checkpoints(kind))
+    whole, cut = (build_text_encoder("transformers", {"checkpoint": folder} | more).eval() for more in ({}, ONE))
+    ids, mask = whole.transform(TEXTS)
+    with torch.no_grad():
+        states = whole.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states
+        found = cut(ids, mask).tokens
+    assert len(states) == 3
+    after = getattr(getattr(cut.model, "text_model", cut.model), "final_layer_norm", torch.nn.Identity())
+    assert torch.allclose(found[mask], after(states[1])[mask], atol=1e-6), "what the layer gives within the whole"
+    shared = {key: value for key, value in whole.state_dict().items() if key in cut.state_dict()}
+    assert set(shared) == set(cut.state_dict()) < set(whole.state_dict())
+    assert all(torch.equal(value, cut.state_dict()[key]) for key, value in shared.items())
+    again = build_text_encoder("transformers", {"checkpoint": folder, "layers": 2})
+    assert set(again.state_dict()) == set(whole.state_dict())
+
+
+@pytest.mark.parametrize("layers", [0, -1, 3])
+def test_layers_the_checkpoint_lacks_are_refused(layers, checkpoints) -> None:
+    with pytest.raises(InputError, match=rf"layers: expected 1 \.\.\. 2, the layers of checkpoint .*got {layers}"):
+        build_text_encoder("transformers", {"checkpoint": str(checkpoints("bert")), "layers": layers})
+
+
+def test_a_checkpoint_without_one_stack_is_not_cut(checkpoints, monkeypatch) -> None:
+    from hashret.models import text
+
+    monkeypatch.setattr(text, "open_checkpoint", lambda checkpoint, side: torch.nn.Linear(2, 2))
+    monkeypatch.setattr(torch.nn.Linear, "config", None, raising=False)
+    with pytest.raises(InputError, match="a model with one stack of layers, got checkpoint x with 0"):
+        build_text_encoder("transformers", {"checkpoint": "x", "layers": 1})
+
+
 def test_texts_are_cut_to_what_the_model_reads(checkpoints) -> None:
     folder = str(checkpoints("bert"))
     for wanted, got in ((64, 20), (16, 16), (5, 5)):
@@ -168,7 +205,9 @@ def test_short_texts_make_narrow_batches(checkpoints) -> None:
 def test_missing_parts_are_named(copied) -> None:
     with pytest.raises(InputError, match="vocabulary: expected one for the text encoder bag_of_words, got none"):
         build_text_encoder("bag_of_words", {})
-    with pytest.raises(InputError, match="expected one of bag_of_words, transformer, transformers, vector, got 'bert'"):
+    with pytest.raises(
+        InputError, match="expected one of bag_of_words, tokens, transformer, transformers, vector, got 'bert'"
+    ):
         build_text_encoder("bert", {})
     with pytest.raises(InputError, match="at most 1 words, the encoder's size, got 2"):
         build_text_encoder("bag_of_words", {"size": 1}, Vocabulary(("a", "b")))

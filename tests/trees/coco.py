@@ -10,6 +10,7 @@ from scipy.io import savemat
 
 from hashret.data.coco_annotations import CATEGORY_IDS, CLASSES
 from trees import Layout, save_photo
+from trees.regions import FOLDER, save_regions
 
 WIDTH = len(CLASSES)
 THINGS = ("person", "bicycle", "car", "dog")
@@ -80,6 +81,14 @@ def make_karpathy(root: Path) -> dict[str, Any]:
     return {"partial": True}
 
 
+def make_regions(root: Path) -> dict[str, Any]:
+    """The same, and the regions of each picture, numbered by its image id."""
+    options = make_karpathy(root)
+    for picture in root.glob("*2014/*.jpg"):
+        save_regions(root / FOLDER, int(picture.stem[-12:]), (8, 8))
+    return options | {"regions": FOLDER}
+
+
 def make_official(root: Path) -> dict[str, Any]:
     """The annotations and pictures of 2017."""
     for split, numbers in (("train2017", list(range(9, 45))), ("val2017", list(range(1, 9)))):
@@ -133,6 +142,7 @@ def make_arrays(root: Path) -> dict[str, Any]:
 
 LAYOUTS = {
     "karpathy": Layout(make_karpathy, ("karpathy",)),
+    "regions": Layout(make_regions, ("karpathy",)),
     "official": Layout(make_official, ("dchmt", "mith", "crcgs")),
     "cells": Layout(make_cells, ("mith", "dchmt", "crcgs")),
     "features": Layout(make_features, ("ucch",)),

@@ -1,10 +1,11 @@
-"""Karpathy's json with five captions and labels an image."""
+"""Karpathy's json with five captions and labels an image, with and without regions of the pictures."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from trees import Layout, save_photo
+from trees.regions import FOLDER, save_regions
 
 CLASSES = ["cat", "dog", "snow"]
 
@@ -20,4 +21,12 @@ def make(root: Path) -> dict[str, Any]:
     return {"partial": True}
 
 
-LAYOUTS = {"karpathy": Layout(make)}
+def make_regions(root: Path) -> dict[str, Any]:
+    """The same, and the regions of each picture, numbered by its place in the json."""
+    options = make(root)
+    for number in range(len(list((root / "images").iterdir()))):
+        save_regions(root / FOLDER, number, (8, 8))
+    return options | {"regions": FOLDER}
+
+
+LAYOUTS = {"karpathy": Layout(make), "regions": Layout(make_regions)}
