@@ -36,6 +36,8 @@ results-embedding.json, per_query-embedding.safetensors
                    the same of the embeddings before they became codes, by `hashret evaluate --by embedding`
 results-fused.json, per_query-fused.safetensors
                    the same where database items have codes of both their sides, by `hashret evaluate --database fused`
+results-second-look-*.json, per_query-second-look-*.safetensors
+                   the same by two-stage search, after codes or after embeddings, by `hashret evaluate --second-look N`
 """
 
 _PACKAGES = (

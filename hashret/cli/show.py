@@ -64,9 +64,22 @@ def print_results(results: Results, form: str = "table", intervals: bool = False
             corner="" if form == "table" else "method",
         )
         _print_sheet(sheet, form)
+    if results.milliseconds:
+        _print_sheet(_times_sheet(results, form), form)
     if form != "latex":
         _print_lines([results.dataset, *sizes], form)
         _print_lines(results.notes, form, dim=True)
+
+
+def _times_sheet(results: Results, form: str) -> Sheet:
+    """Milliseconds a query, a row a way of searching."""
+    from hashret.report import results_sheet
+
+    tasks = list(results.sizes)
+    return results_sheet(
+        tasks, results.milliseconds, title="milliseconds a query, one at a time, encoded beforehand", lowest=tasks,
+        corner="" if form == "table" else "method",
+    )  # fmt: skip
 
 
 def print_run_scores(found: Mapping[str, RunScores], form: str = "table", intervals: bool = False) -> None:

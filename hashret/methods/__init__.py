@@ -5,7 +5,9 @@ from hashret.methods.crcgs import CRCGS
 from hashret.methods.crcgs_published import PublishedCRCGS
 from hashret.methods.dcmh import DCMH
 from hashret.methods.dscmr import DSCMR
+from hashret.methods.icone import IConE
 from hashret.methods.method import Batch, Method, Stage, StageSettings, Turn
+from hashret.methods.tgdt import TGDT
 
 __all__ = ["METHODS", "VARIANTS", "Batch", "Method", "Stage", "StageSettings", "Turn"]
 
@@ -15,6 +17,8 @@ METHODS: dict[str, type[Method]] = {
     "crcgs_published": PublishedCRCGS,
     "dcmh": DCMH,
     "dscmr": DSCMR,
+    "icone": IConE,
+    "tgdt": TGDT,
 }
 
 VARIANTS: dict[str, dict[str, str]] = {"crcgs": {"improved": "crcgs", "published": "crcgs_published"}}

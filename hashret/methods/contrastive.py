@@ -28,16 +28,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import InputError
-from hashret.losses import balance, equal_rows, info_nce, quantization, similarity, supervised_contrast
+from hashret.losses import equal_rows, info_nce, similarity, supervised_contrast
+from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, together
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
-from hashret.models.heads import HashLayer, mlp
+from hashret.models.heads import HeadKind, ProjectionHead
 
 __all__ = ["Contrastive", "ContrastiveOptions"]
-
-LARGEST_SCALE = 100.0
-HeadKind = Literal["mlp", "linear", "residual"]
 
 
 @dataclass(frozen=True)
@@ -120,20 +117,27 @@ class Contrastive(Method):
         o = options
         self._encoders = trainable(image) + trainable(text)
         self.image_head, self.text_head = (
-            _Head(encoder.dimension, o, o.standardize in (modality, "both"))
+            ProjectionHead(
+                encoder.dimension,
+                o.dimension,
+                o.head,
+                width=o.width,
+                layers=o.layers,
+                dropout=o.dropout,
+                standardize=o.standardize in (modality, "both"),
+            )
             for encoder, modality in ((image, "images"), (text, "texts"))
         )
-        if o.hash_head == "mlp":
-            self.hash: nn.Module = HashLayer(o.dimension, o.bits, hidden=o.hash_width, dropout=o.hash_dropout)
-        else:
-            self.hash = mlp((o.dimension, o.bits), "tanh", last=True, dropout=o.hash_dropout)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
-        self.hash_log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
+        self.hash = CodeContrast(
+            o.dimension, o.bits, kind=o.hash_head, width=o.hash_width, dropout=o.hash_dropout,
+            temperature=o.temperature, quantization_weight=o.quantization_weight, balance_weight=o.balance_weight,
+        )  # fmt: skip
 
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
         """Heads and encoders, or the hash layer; each with its own temperature."""
         if stage.name == "codes":
-            return {"heads": [*self.hash.parameters(), self.hash_log_scale], "encoders": []}
+            return {"heads": list(self.hash.parameters()), "encoders": []}
         heads = [*self.image_head.parameters(), *self.text_head.parameters()]
         return {"heads": [*heads, self.log_scale], "encoders": self._encoders}
 
@@ -147,82 +151,43 @@ class Contrastive(Method):
             return self._codes(batch)
         query, target = given(batch.query), given(batch.target)
         same = _alike(query) | _alike(target)
-        return self._contrast(self.embed(query), self.embed(target), same, batch, self.log_scale)
+        x, y = self.embed(query), self.embed(target)
+        same = same | equal_rows(batch.instance)
+        return {"contrast": info_nce(x, y, same, scale=clamped_scale(self.log_scale))} | self._labels(x, y, same, batch)
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space, (B, dimension), of length 1: of image or text, or the direction of the sum of both."""
         parts = []
         if inputs.image is not None:
-            parts.append(functional.normalize(self.image_head(self.image(inputs.image).pooled), dim=1))
+            parts.append(
+                functional.normalize(self.image_head(self.image(inputs.image, inputs.image_mask).pooled), dim=1)
+            )
         if inputs.text is not None:
             parts.append(functional.normalize(self.text_head(self.text(inputs.text, inputs.text_mask).pooled), dim=1))
         return functional.normalize(torch.stack(parts).sum(0), dim=1)
 
     def relaxed(self, inputs: Inputs) -> Tensor:
         """The hash layer's output (B, bits)."""
-        return self._hash(self.embed(inputs))
-
-    def _hash(self, embedding: Tensor) -> Tensor:
-        """Relaxed codes; the layer is given values of variance 1, not vectors of length 1."""
-        codes: Tensor = self.hash(embedding * math.sqrt(self.dimension))
+        codes: Tensor = self.hash(self.embed(inputs))
         return codes
 
     def _codes(self, batch: Batch) -> dict[str, Tensor]:
-        """The contrast of relaxed codes; little lost to the sign, and every bit set for half."""
-        o, query, target = self.o, given(batch.query_fixed), given(batch.target_fixed)
-        x, y = self._hash(query), self._hash(target)
-        terms = self._contrast(x, y, _together(query) | _together(target), batch, self.hash_log_scale)
-        codes = torch.cat([x, y])
-        terms["quantization"] = o.quantization_weight * quantization(codes) / self.bits
-        terms["balance"] = o.balance_weight * balance(codes)
-        return terms
+        """The terms of relaxed codes of embeddings; those of equal ones are nobody's negative."""
+        query, target = given(batch.query_fixed), given(batch.target_fixed)
+        x, y = self.hash(query), self.hash(target)
+        same = together(query) | together(target) | equal_rows(batch.instance)
+        return self.hash.terms(x, y, same) | self._labels(x, y, same, batch)
 
-    def _contrast(self, x: Tensor, y: Tensor, same: Tensor, batch: Batch, log_scale: Tensor) -> dict[str, Tensor]:
-        """Find one's own target, and with labels whatever shares one."""
-        with torch.no_grad():
-            log_scale.clamp_(max=math.log(LARGEST_SCALE))
-        same = same | equal_rows(batch.instance)
-        terms = {"contrast": info_nce(x, y, same, scale=log_scale.exp())}
-        if self.o.label_weight and batch.labels is not None:
-            right = similarity(batch.labels).bool() | same
-            supervised = supervised_contrast(x, y, right, scale=1 / self.o.label_temperature)
-            terms["labels"] = self.o.label_weight * supervised
-        return terms
-
-
-class _Head(nn.Module):
-    """From an encoder's features (B, width) to the shared space (B, dimension), not yet of length 1."""
-
-    def __init__(self, width: int, o: ContrastiveOptions, standardize: bool) -> None:
-        super().__init__()
-        self.residual = o.head == "residual"
-        self.standardize = standardize
-        if self.residual and width != o.dimension:
-            raise InputError(
-                "method.dimension", expected=f"{width}, the encoder's width, with head: residual",
-                got=str(o.dimension),
-                remedy=f"Set it to {width} where both encoders are that wide, or head to mlp or linear.",
-            )  # fmt: skip
-        hidden = () if o.head == "linear" else (o.width,) * o.layers
-        self.layers = mlp((width, *hidden, o.dimension), "relu", last=False, dropout=o.dropout, standardize=standardize)
-        if self.residual:  # a correction that is 0 when training begins
-            nn.init.zeros_(self.layers[-1].get_parameter("weight"))
-            nn.init.zeros_(self.layers[-1].get_parameter("bias"))
-
-    def forward(self, features: Tensor) -> Tensor:
-        even = functional.normalize(features, dim=1) * math.sqrt(features.shape[1])  # a mean square of 1
-        moved: Tensor = self.layers(features if self.standardize else even)
-        return even + moved if self.residual else moved
+    def _labels(self, x: Tensor, y: Tensor, same: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Find whatever shares a label, where there are labels."""
+        if not self.o.label_weight or batch.labels is None:
+            return {}
+        right = similarity(batch.labels).bool() | same
+        supervised = supervised_contrast(x, y, right, scale=1 / self.o.label_temperature)
+        return {"labels": self.o.label_weight * supervised}
 
 
 def _alike(inputs: Inputs) -> Tensor:
     """Which items are equal as the encoders see them: no network can tell them apart, bool (B, B)."""
     parts = (inputs.image, inputs.text, inputs.text_mask)
     return torch.stack([equal_rows(part) for part in parts if part is not None]).all(0)
-
-
-def _together(embeddings: Tensor) -> Tensor:
-    """Which embeddings are equal but for rounding (a distance below 1e-4), bool (B, B)."""
-    products = embeddings.double() @ embeddings.double().T
-    squares = products.diagonal()
-    return squares[:, None] + squares[None, :] - 2 * products < 1e-8

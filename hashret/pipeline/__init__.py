@@ -6,6 +6,7 @@ hear goes to ``say``.
 
 from hashret.pipeline.evaluate import Results, evaluate_run
 from hashret.pipeline.files import Found, encode, index, search
+from hashret.pipeline.second_look import evaluate_second_look
 from hashret.pipeline.train import Say, load_data, read_recipe, train
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Say",
     "encode",
     "evaluate_run",
+    "evaluate_second_look",
     "index",
     "load_data",
     "read_recipe",

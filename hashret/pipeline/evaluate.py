@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from hashret.errors import DataError, InputError
@@ -20,7 +20,7 @@ from hashret.recipe import Recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
 
-__all__ = ["By", "Database", "Results", "evaluate_run", "untrained_name"]
+__all__ = ["By", "Database", "Results", "evaluate_run", "facts_of", "untrained_name"]
 
 By = Literal["codes", "embedding"]
 Database = Literal["encoded", "fused", "learned"]
@@ -45,6 +45,8 @@ class Results:
         sizes: Task -> (queries, gallery items).
         dimension: Width of the embeddings where these were ranked, by cosine; None where the codes were.
         database: Whose codes were searched.
+        shortlist: What a second look was given of stage 1; None where all was ranked by one stage.
+        milliseconds: Row -> task -> median time of one query alone, where that was measured.
     """
 
     dataset: str
@@ -54,11 +56,14 @@ class Results:
     sizes: Mapping[str, tuple[int, int]]
     dimension: int | None = None
     database: Database = "encoded"
+    shortlist: int | None = None
+    milliseconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def ranked(self) -> str:
-        """What was ranked: "64 bits" or "embeddings of 512 dimensions, cosine"."""
-        return f"{self.bits} bits" if self.dimension is None else f"embeddings of {self.dimension} dimensions, cosine"
+        """What was ranked: "64 bits", "embeddings of 512 dimensions, cosine" or a shortlist by one of them."""
+        told = f"{self.bits} bits" if self.dimension is None else f"embeddings of {self.dimension} dimensions, cosine"
+        return told if self.shortlist is None else f"shortlists of {self.shortlist} by {told}"
 
     def to_dict(self, intervals: bool = False) -> dict[str, Any]:
         """Everything but the per-query values, for JSON; with ``intervals`` also the 95 % interval of every metric."""
@@ -66,13 +71,16 @@ class Results:
             row: {task: score.to_dict(intervals) for task, score in tasks.items()} for row, tasks in self.scores.items()
         }
         width = {"bits": self.bits} if self.dimension is None else {"dimension": self.dimension, "similarity": "cosine"}
+        looked = {} if self.shortlist is None else {"shortlist": self.shortlist}
         return {
             "dataset": self.dataset,
             "notes": list(self.notes),
             **width,
+            **looked,
             "database": self.database,
             "sizes": {task: {"queries": q, "gallery": n} for task, (q, n) in self.sizes.items()},
             "scores": rows,
+            **({"milliseconds": {row: dict(tasks) for row, tasks in self.milliseconds.items()}} if looked else {}),
         }
 
 
@@ -139,7 +147,7 @@ def evaluate_run(
     asked = recipe.evaluation.metrics if metrics is None else tuple(metrics)
     _check_metrics(asked, by)
     policy = recipe.evaluation.ties if ties is None else ties
-    facts = {task.name: _facts(task, database) for task in dataset.test}
+    facts = {task.name: facts_of(task, database) for task in dataset.test}
     dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
     own = retriever.encode if by == "codes" else retriever.embed
     rows: dict[str, Represent] = {type(retriever.method).__name__: own}
@@ -203,7 +211,7 @@ def _preset(name: str, tasks: Sequence[Task]) -> Preset:
     return PRESETS[name](sizes.pop())
 
 
-def _facts(task: Task, database: Database) -> TaskFacts:
+def facts_of(task: Task, database: Database) -> TaskFacts:
     """What another run must share with this one to be compared with it."""
     names = tuple(example.key for example in task.queries)
     gallery = [example.key for example in task.gallery]
@@ -217,7 +225,7 @@ def _code_floors(
     recipe: Recipe, retriever: Retriever, pairs: Sequence[Pair], tasks: Sequence[Task], say: Say
 ) -> dict[str, Represent]:
     """What codes are measured beside; CCA only where it has two sides, which is said."""
-    seed, frozen = recipe.evaluation.seed, recipe.frozen["image"] or recipe.image.name == "vector"
+    seed, frozen = recipe.evaluation.seed, recipe.frozen["image"] or recipe.image.name in ("tokens", "vector")
     rows: dict[str, Represent] = {}
     name = "sign(CCA)" if frozen else "sign(CCA) of 16 x 16 thumbnails"
     reason = no_cca(pairs, tasks)

@@ -25,17 +25,19 @@ from hashret.models import (
     FeatureCache,
     Processor,
     Side,
+    TokenCache,
     Vocabulary,
     build_image_encoder,
     build_text_encoder,
     fit_vocabulary,
 )
 from hashret.pipeline.demands import check_demands, check_validation
+from hashret.pipeline.two_stage import fine_ranking
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
 from hashret.training import Fit, PairTable, fit
-from hashret.training.pairs import distinct, random_state
+from hashret.training.pairs import distinct, instance_numbers, random_state
 
 __all__ = ["Say", "build", "device_named", "freeze", "load_data", "read_recipe", "train"]
 
@@ -179,12 +181,12 @@ def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]
         vocabulary = fit_vocabulary(recipe.text.name, recipe.text.options, texts)
         if vocabulary is None and kind.generates_texts:
             vocabulary = Vocabulary.fit(texts, GENERATED_WORDS)
-    elif not texts and recipe.text.name != "vector":
+    elif not texts and recipe.text.name not in ("vector", "tokens"):
         raise DataError(
             f"dataset {dataset.name}",
             expected=f"sentences for the text encoder {recipe.text.name}",
             got="vectors or none",
-            remedy="Set text.name to vector, or use a dataset with texts.",
+            remedy="Set text.name to vector (or tokens), or use a dataset with texts.",
         )
     image = build_image_encoder(recipe.image.name, recipe.image.options)
     text = build_text_encoder(recipe.text.name, recipe.text.options, vocabulary)
@@ -198,6 +200,7 @@ def build(recipe: Recipe, dataset: RetrievalDataset) -> tuple[Method, Processor]
         words=len(vocabulary) if vocabulary else text.dimension,
         words_nonnegative=vocabulary is not None or text.nonnegative,
         options=kind.options(**recipe.method.options),
+        **({"instances": int(instance_numbers(dataset.train).max()) + 1} if kind.counts_instances else {}),
     )
     return method, Processor.of(image, text, vocabulary)
 
@@ -210,12 +213,12 @@ def freeze(
     for side in sides:
         encoder: Encoder = getattr(method, side)
         if recipe.frozen[side] and any(True for _ in encoder.parameters()):
-            dataset = _with_features(dataset, encoder, processor, side, device, say)
+            dataset = _with_features(dataset, method, encoder, processor, side, device, say)
     return dataset
 
 
 def _with_features(
-    dataset: RetrievalDataset, encoder: Encoder, processor: Processor, side: Side, device: str, say: Say
+    dataset: RetrievalDataset, method: Method, encoder: Encoder, processor: Processor, side: Side, device: str, say: Say
 ) -> RetrievalDataset:
     """The dataset with one side of every example turned into features."""
     dataset = _held(dataset)
@@ -225,7 +228,10 @@ def _with_features(
     have = [example for example in everything if getattr(example, side) is not None]
     parts, numbers = distinct([Example(**{side: getattr(example, side)}) for example in have])
     say(f"features of {len(parts)} frozen {side} inputs")
-    features = list(FeatureCache().features(encoder, processor, parts, side, device=device))  # one object an input
+    if method.reads_tokens:
+        features: list[Any] = list(TokenCache().tokens(encoder, processor, parts, side, device=device))
+    else:
+        features = list(FeatureCache().features(encoder, processor, parts, side, device=device))  # one object an input
     row = {id(example): number for example, number in zip(have, numbers, strict=True)}
 
     def swap(example: Example) -> Example:
@@ -260,9 +266,13 @@ def _held(dataset: RetrievalDataset) -> RetrievalDataset:
 
 
 def validation_score(retriever: Retriever, tasks: Sequence[Task], stage: Stage, metric: str) -> float:
-    """Mean of a metric over validation tasks, at least one, by embeddings or codes, whichever the stage learns."""
+    """Mean of a metric over validation tasks, at least one, by what the stage learns: embeddings, codes or tokens."""
     scores = []
     for task in tasks:
+        if stage.measure == "fine":
+            answers: Any = fine_ranking(retriever, task)
+            scores.append(evaluate(answers, task.relevance, metrics=[metric])[metric])
+            continue
         run: Callable[[Sequence[Example]], Any] = retriever.embed if stage.measure == "embedding" else retriever.encode
         sides = (run(task.queries), run(task.gallery))
         scores.append(evaluate(sides, task.relevance, metrics=[metric], candidates=task.allowed())[metric])

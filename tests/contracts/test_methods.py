@@ -9,7 +9,7 @@ import torch
 from hashret.errors import DataError, InputError
 from hashret.examples import Example, Pair
 from hashret.methods import METHODS, Batch, Method, Stage, Turn
-from hashret.models import Inputs, VectorEncoder
+from hashret.models import Inputs, TokenEncoder, VectorEncoder
 from hashret.training.pairs import PairTable
 
 BATCH, CLASSES, PIXELS, WORDS, BITS = 6, 4, 10, 12, 20
@@ -22,29 +22,48 @@ SMALL = {
     "crcgs_published": {"width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 10},
     "dcmh": {"width": 16},
     "dscmr": {"width": 16, "dimension": 12, "hash_width": 10},
+    "icone": {"width": 16, "dimension": 12, "hash_width": 10},
+    "tgdt": {
+        "dimension": 12, "heads": 2, "feedforward": 16, "region_layers": 1, "region_width": 8, "base_layers": 1,
+        "global_layers": 1, "hash_width": 10,
+    },
 }  # fmt: skip
+ITEMS, REGIONS = 100, 5
 
 
 def build(name: str, seed: int = 0) -> Method:
     torch.manual_seed(seed)
     kind = METHODS[name]
+    encoder = TokenEncoder if kind.reads_tokens else VectorEncoder
     method = kind(
-        VectorEncoder(dimension=PIXELS),
-        VectorEncoder(dimension=WORDS),
+        encoder(dimension=PIXELS),
+        encoder(dimension=WORDS),
         classes=CLASSES,
         words=WORDS,
         options=kind.options(bits=BITS, **SMALL[name]),
+        **({"instances": ITEMS} if kind.counts_instances else {}),
     )
     if name == "crcgs":
         method.get_buffer("taught").fill_(True)  # as after its generators' stages
     return method
 
 
-def images(rows: int = BATCH, seed: int = 1) -> Inputs:
-    return Inputs(image=torch.rand(rows, PIXELS, generator=torch.Generator().manual_seed(seed)))
+def images(rows: int = BATCH, seed: int = 1, *, tokens: bool = False) -> Inputs:
+    drawn = torch.Generator().manual_seed(seed)
+    if tokens:
+        return Inputs(image=torch.rand(rows, REGIONS, PIXELS, generator=drawn), image_mask=some(rows, REGIONS))
+    return Inputs(image=torch.rand(rows, PIXELS, generator=drawn))
 
 
-def texts(rows: int = BATCH, seed: int = 2) -> Inputs:
+def some(rows: int, most: int) -> torch.Tensor:
+    """Masks of 1 ... most tokens, in turn."""
+    return torch.arange(most)[None] <= torch.arange(rows)[:, None] % most
+
+
+def texts(rows: int = BATCH, seed: int = 2, *, tokens: bool = False) -> Inputs:
+    if tokens:
+        words = torch.rand(rows, REGIONS + 2, WORDS, generator=torch.Generator().manual_seed(seed))
+        return Inputs(text=words, text_mask=some(rows, REGIONS + 2))
     bag = (torch.rand(rows, WORDS, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
     return Inputs(text=bag, bag=bag)
 
@@ -52,7 +71,7 @@ def texts(rows: int = BATCH, seed: int = 2) -> Inputs:
 def batch(method: Method, stage: Stage, rows: int = BATCH, *, labelled: bool = True) -> Batch:
     labels = (torch.rand(rows, CLASSES, generator=torch.Generator().manual_seed(3)) < 0.5).float()
     labels[0] = 0
-    query, target = images(rows), texts(rows)
+    query, target = (side(rows, tokens=method.reads_tokens) for side in (images, texts))
     with torch.no_grad():
         fixed = {
             side: method.fixed(inputs, stage, side)
@@ -66,7 +85,7 @@ def batch(method: Method, stage: Stage, rows: int = BATCH, *, labelled: bool = T
         torch.arange(rows),
         fixed.get("query"),
         fixed.get("target"),
-        items=100,
+        items=ITEMS,
         steps=10,
     )
 
@@ -135,9 +154,10 @@ def test_preset_keys_exist(name):
 
 
 @every_method
-@pytest.mark.parametrize("inputs", [images(), texts()], ids=["image", "text"])
-def test_embeddings_and_codes(name, inputs):
+@pytest.mark.parametrize("side", [images, texts], ids=["image", "text"])
+def test_embeddings_and_codes(name, side):
     method = build(name).eval()
+    inputs = side(tokens=method.reads_tokens)
     embedded, relaxed = method.embed(inputs), method.relaxed(inputs)
     assert embedded.shape[0] == relaxed.shape[0] == BATCH
     assert relaxed.shape[1] == method.bits == BITS
@@ -148,7 +168,7 @@ def test_embeddings_and_codes(name, inputs):
 @every_method
 def test_score_is_one_number_a_pair(name):
     method = build(name).eval()
-    query, target = images(), texts()
+    query, target = (side(tokens=method.reads_tokens) for side in (images, texts))
     scores = method.score(query, target)
     alone = torch.stack([method.score(query.rows([i]), target.rows([i]))[0] for i in range(BATCH)])
     assert torch.allclose(scores, alone, atol=1e-6)

@@ -215,10 +215,10 @@ def test_residual_heads_begin_at_the_encoders_own_space():
 
 def test_the_temperature_begins_as_asked_and_stays_in_bounds():
     method = build(temperature=0.07, dropout=0.0)
-    assert value(method.log_scale.exp()) == value(method.hash_log_scale.exp()) == pytest.approx(1 / 0.07)
+    assert value(method.log_scale.exp()) == value(method.hash.log_scale.exp()) == pytest.approx(1 / 0.07)
     given = batch(Inputs(image=images(4)), Inputs(text=texts(4)))
     given.query_fixed, given.target_fixed = (method.embed(part).detach() for part in (given.query, given.target))
-    for stage, scale in ((EMBEDDING, method.log_scale), (CODES, method.hash_log_scale)):
+    for stage, scale in ((EMBEDDING, method.log_scale), (CODES, method.hash.log_scale)):
         method.prepare(stage)
         with torch.no_grad():
             scale.fill_(9.0)

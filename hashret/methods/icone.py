@@ -1,0 +1,214 @@
+"""IConE: a dual tower that learns in two stages, first instances, then instances and contrast together.
+
+Zeng, Ma, Wu, Liu, Liu, "Multi-Modal Image-Text Matching with Instance and Contrastive losses", Electronics 2024, 13(2),
+300: towers of a pretrained pair (CLIP) are fine-tuned with an instance loss, for what tells items of one modality
+apart, and a contrastive loss between the modalities. There is no code of it. What is known:
+
+* stage 1, ``instance``: each image with its captions is a class of one classifier that both towers share (the loss of
+  Zheng et al., TOMM 2020, :func:`~hashret.losses.instance`);
+* stage 2, ``contrastive``: symmetric InfoNCE with a learnable temperature, plus the weighted instance loss, end to end.
+
+What the abstract does not say is an option here, its default argued where it stands. Captions of one image are never
+each other's negatives. The third stage, ``codes``, is this library's: a hash layer on the finished embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hashret.errors import TrainingError
+from hashret.losses import equal_rows, info_nce, instance
+from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, together
+from hashret.methods.method import (
+    Batch,
+    Method,
+    Side,
+    Stage,
+    StageSettings,
+    Standardized,
+    Turn,
+    given,
+    one_modality,
+    trainable,
+)
+from hashret.models.features import Encoder, Inputs
+from hashret.models.heads import HeadKind, ProjectionHead
+
+__all__ = ["IConE", "IConEOptions"]
+
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class IConEOptions:
+    """Sizes and weights of IConE.
+
+    Attributes:
+        bits: Width of a code.
+        dimension: Of the shared space.
+        head: What stands between a tower and the shared space; see :data:`~hashret.models.heads.HeadKind`. ``none``
+            takes CLIP's and SigLIP's own projections, as the paper seems to; two encoders that never met need ``mlp``.
+        width: Hidden width of a head.
+        layers: Hidden layers of a head.
+        dropout: Share of a tower's features dropped before its head, in training.
+        standardize: Of which modality each feature is brought to mean 0 and variance 1 before its head.
+        temperature: Where the learnable temperature of the contrast begins (CLIP's 0.07); never below 1/100.
+        instance_scale: What the cosine of a feature and its class is multiplied by. With cosines the classifier of n
+            instances cannot become sure at scale 1; 16 lets the right class reach a probability of 0.99 among 30,000.
+        instance_dropout: Share of the shared space dropped before the classifier, in training (0.75 and 0.5 in the
+            instance loss's own paper, whose features are 2,048 wide and whose classifier is not normalised).
+        instance_weight: Of the instance loss in stage 2; 0 leaves it out there.
+        image_weight: Of the instance loss of images, in both stages.
+        text_weight: The same of texts.
+        normalized: Whether the classifier's rows have length 1.
+        hash_head: What makes relaxed codes of an embedding: ``mlp``, or ``linear``.
+        hash_width: Hidden width of an ``mlp``.
+        hash_dropout: Share of the embedding dropped before it, in training.
+        quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
+        balance_weight: Of the mean square of a bit's mean over the batch.
+    """
+
+    bits: Annotated[int, Field(ge=1)] = 64
+    dimension: Annotated[int, Field(ge=1)] = 512
+    head: HeadKind = "mlp"
+    width: Annotated[int, Field(ge=1)] = 1024
+    layers: Annotated[int, Field(ge=1)] = 1
+    dropout: Share = 0.1
+    standardize: Standardized = "none"
+    temperature: Annotated[float, Field(ge=1 / LARGEST_SCALE)] = 0.07
+    instance_scale: Annotated[float, Field(gt=0)] = 16.0
+    instance_dropout: Share = 0.0
+    instance_weight: Weight = 1.0
+    image_weight: Weight = 1.0
+    text_weight: Weight = 1.0
+    normalized: bool = True
+    hash_head: Literal["mlp", "linear"] = "mlp"
+    hash_width: Annotated[int, Field(ge=1)] = 512
+    hash_dropout: Share = 0.0
+    quantization_weight: Weight = 0.1
+    balance_weight: Weight = 0.1
+
+
+class IConE(Method):
+    """Two towers, a shared space, a classifier of the training instances; ``options`` is an :class:`IConEOptions`.
+
+    Args:
+        instances: Distinct instances of the training set; 0 builds what retrieval needs, without the classifier.
+    """
+
+    stages: ClassVar[tuple[Stage, ...]] = (
+        Stage("instance", (Turn("towers"),), measure="embedding"),
+        Stage("contrastive", (Turn("towers"),), measure="embedding"),
+        Stage("codes", (Turn("hash"),), reads=(), keeps=("query", "target"), measure="codes"),
+    )
+    settings: ClassVar[Mapping[str, StageSettings]] = {
+        "instance": StageSettings(
+            epochs=10, batch_size=128, lr=1e-3, encoder_lr=1e-5, betas=(0.9, 0.999), schedule="cosine", warmup=100
+        ),
+        "contrastive": StageSettings(
+            epochs=30, batch_size=128, lr=1e-3, encoder_lr=1e-5, betas=(0.9, 0.999), schedule="cosine", warmup=100
+        ),
+        "codes": StageSettings(epochs=20, batch_size=256, lr=1e-3, betas=(0.9, 0.999), schedule="cosine"),
+    }
+    options: ClassVar[type] = IConEOptions
+    counts_instances: ClassVar[bool] = True
+    training_only: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    o: IConEOptions
+
+    def __init__(
+        self,
+        image: Encoder,
+        text: Encoder,
+        *,
+        classes: int,
+        words: int,
+        options: IConEOptions,
+        words_nonnegative: bool = True,
+        instances: int = 0,
+    ) -> None:
+        """Build heads, classifier and hash layer."""
+        super().__init__(
+            image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
+        )
+        o = options
+        self._encoders = trainable(image) + trainable(text)
+        self.image_head, self.text_head = (
+            ProjectionHead(
+                encoder.dimension, o.dimension, o.head, width=o.width, layers=o.layers, dropout=o.dropout,
+                standardize=o.standardize in (modality, "both"),
+            )
+            for encoder, modality in ((image, "images"), (text, "texts"))
+        )  # fmt: skip
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
+        self.hash = CodeContrast(
+            o.dimension, o.bits, kind=o.hash_head, width=o.hash_width, dropout=o.hash_dropout,
+            quantization_weight=o.quantization_weight, balance_weight=o.balance_weight,
+        )  # fmt: skip
+        self.drop = nn.Dropout(o.instance_dropout)
+        self.classifier = nn.Linear(o.dimension, instances, bias=False) if instances else None
+
+    def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
+        """Heads, classifier, temperature and encoders; or the hash layer."""
+        if stage.name == "codes":
+            return {"heads": list(self.hash.parameters()), "encoders": []}
+        heads = [*self.image_head.parameters(), *self.text_head.parameters()]
+        if self.classifier is not None and (stage.name == "instance" or self.o.instance_weight):
+            heads += list(self.classifier.parameters())
+        heads += [self.log_scale] if stage.name == "contrastive" else []
+        return {"heads": heads, "encoders": self._encoders}
+
+    def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
+        """The embedding, on which the hash layer learns."""
+        return self.embed(inputs)
+
+    def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
+        """Instances; contrast and instances; or the contrast of codes."""
+        same = equal_rows(batch.instance)
+        if stage.name == "codes":
+            query, target = given(batch.query_fixed), given(batch.target_fixed)
+            same = same | together(query) | together(target)
+            return self.hash.terms(self.hash(query), self.hash(target), same)
+        f, g = self.embed(given(batch.query)), self.embed(given(batch.target))
+        if stage.name == "instance":
+            return self._instances(f, g, batch, 1.0)
+        terms = {"contrast": info_nce(f, g, same, scale=clamped_scale(self.log_scale))}
+        return terms | (self._instances(f, g, batch, self.o.instance_weight) if self.o.instance_weight else {})
+
+    def embed(self, inputs: Inputs) -> Tensor:
+        """The shared space, f of images or g of texts: (B, dimension), of length 1."""
+        head = self.image_head if one_modality(inputs, "IConE") == "image" else self.text_head
+        return functional.normalize(head(self.pooled(inputs)), dim=1)
+
+    def relaxed(self, inputs: Inputs) -> Tensor:
+        """The hash layer's output (B, bits)."""
+        codes: Tensor = self.hash(self.embed(inputs))
+        return codes
+
+    def _instances(self, f: Tensor, g: Tensor, batch: Batch, weight: float) -> dict[str, Tensor]:
+        """The instance losses of images and texts."""
+        o = self.o
+        if self.classifier is None or self.classifier.out_features != batch.items:
+            have = 0 if self.classifier is None else self.classifier.out_features
+            raise TrainingError(
+                "IConE", expected=f"a classifier of the {batch.items} training instances", got=f"one of {have}",
+                remedy="Build it with instances= the number of distinct instances.",
+            )  # fmt: skip
+
+        def term(features: Tensor) -> Tensor:
+            assert self.classifier is not None
+            return instance(
+                self.drop(features), self.classifier.weight, batch.instance, scale=o.instance_scale,
+                normalized=o.normalized,
+            )  # fmt: skip
+
+        return {"image_instance": weight * o.image_weight * term(f), "text_instance": weight * o.text_weight * term(g)}
