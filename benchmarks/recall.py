@@ -11,6 +11,9 @@ its own and measured on the test split in percent: R@K is the share of queries w
 (``hit@K``), by codes of each width and by cosine of the embeddings of the widest. A query without a right answer is a
 miss. Beside methods stand the untrained network, random codes and the sign of CCA, of the first seed.
 
+With ``--second-look N`` two more tables say what a second look over N candidates adds, by codes and by embeddings, and
+how long a query takes by each way (:mod:`looks`).
+
 - Captions: R@1, 5 and 10 of image to text and text to image, and their sum. MS-COCO has a second table, 1K: the mean of
   five folds of 1,000 of its 5,000 images, in their order.
 - FashionIQ: R@10 and R@50 of each category, their means, and the mean of those.
@@ -33,6 +36,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import folds
+import looks
 import published
 from campaign import Content, Demand, Entry, Outcome, add_arguments, entries, run_all, write_json
 from fieldtable import Column, Line, departure, field_sheet, lines_of, method_names, print_sheet, unusable
@@ -198,6 +202,7 @@ def main() -> None:
     """Train, measure, print the tables, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
+    parser.add_argument("--second-look", dest="shortlist", type=int, metavar="N", help="candidates of two-stage search")
     parser.add_argument("--fold", type=int, help="images a fold of a second table [default: 1,000 for MS-COCO]")
     asked = parser.parse_args()
     out = Path(asked.out or f"runs/recall/{asked.dataset}")
@@ -210,6 +215,7 @@ def main() -> None:
         outcomes = run_all(runs, demand_of)
         entry, content = outcomes[0].entry, outcomes[0].content["codes"]
         size = fold_size(outcomes[0]) if asked.fold is None else asked.fold
+        found = looks.looked(outcomes, asked.shortlist, CAPTIONS) if asked.shortlist else {}
         parts = [folds.measured(outcome, size, CAPTIONS) for outcome in outcomes] if size else []
     except HashretError as error:
         sys.exit(f"Error: {error}")
@@ -219,7 +225,10 @@ def main() -> None:
         more = published_rows(entry, content, "1K") if entry.recipe.data.name == "coco" and size == 1000 else []
         print_sheet(table(parts, [f"mean of folds of {size:,} images"], more), asked.format)
         rows = [*rows, *more]
+    for sheet in looks.look_sheets(found, asked.shortlist, CAPTIONS) if found else ():
+        print_sheet(sheet, asked.format)
     kept = {"folds": {str(part.entry.folder): part.content for part in parts}} if parts else {}
+    kept |= {"second_look": {", ".join(map(str, at)): told for at, told in found.items()}} if found else {}
     write_json(out / "recall.json", outcomes, [(published.RECALLS, row) for row in rows], kept)
 
 

@@ -135,6 +135,35 @@ def test_folds_go_by_the_place_of_the_image(recall: ModuleType) -> None:
             fold_numbers(task, 0)
 
 
+def test_a_second_look_by_codes_and_by_embeddings(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_recipe(tmp_path, "shapes", protocol="captions", train=12, validation=6, test=8)
+    command = (
+        "shapes", "--methods", "contrastive", "--bits", 8, 16, "--configs", tmp_path, "--out", tmp_path,
+        "--second-look", 5,
+    )  # fmt: skip
+    printed, _ = run(*command)
+    recalls, times = printed.rsplit("R@K in percent", 1)[1].split("milliseconds a query")
+    rows = rows_of(recalls)
+    assert list(rows)[1:] == [
+        "Contrastive, 8 bits", "Contrastive, 8 bits, then 5 looked at", "Contrastive, 16 bits",
+        "Contrastive, 16 bits, then 5 looked at", "Contrastive, cosine", "Contrastive, cosine, then 5 looked at",
+        "Contrastive, all looked at",
+    ]  # fmt: skip
+    assert rows["Contrastive, cosine, then 5 looked at"][:2] == rows["Contrastive, cosine"][:2], "the same score"
+    kept = json.loads((tmp_path / "contrastive-16-seed0" / "results-second-look-codes.json").read_text())
+    scores = kept["scores"]["Contrastive, two stages"]
+    values = [100 * scores[task]["means"][f"hit@{k}"] for task in ("i2t", "t2i") for k in (1, 5, 10)]
+    assert rows["Contrastive, 16 bits, then 5 looked at"] == [f"{value:.1f}" for value in (*values, sum(values))]
+    assert scores["i2t"]["means"]["hit@10"] == scores["i2t"]["means"]["hit@5"], "nothing behind the shortlist"
+    assert set(rows_of(times)) >= set(list(rows)[1:])
+
+    import looks
+
+    monkeypatch.setattr(looks, "evaluate_second_look", lambda *given, **named: pytest.fail("measured again"))
+    again, _ = run(*command)
+    assert again == printed
+
+
 def test_composed_queries_of_drawn_scenes(run: Run, tmp_path: Path) -> None:
     write_recipe(tmp_path, "shapes", protocol="edits", train=12, validation=12, test=8, database=26)
     printed, _ = run(

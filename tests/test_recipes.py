@@ -14,18 +14,21 @@ from hashret.data import DATASETS
 from hashret.examples import RetrievalDataset
 from hashret.methods import METHODS
 from hashret.pipeline import evaluate_run, read_recipe, train
+from hashret.regions import read_regions
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted([*ROOT.joinpath("configs").rglob("*.yaml"), *ROOT.joinpath("hashret").rglob("*.yaml")])
 SMALL = {"architecture": "shufflenet_v2_x0_5", "weights": "null", "size": "64"}  # of torchvision, with random weights
 CHECKPOINTS = {"image": "mobilenet", "text": "bert"}
+WIDTHS = {"width", "dimension", "generative_dimension", "region_width", "feedforward", "hash_width"}
 
 
 def make_tree(raw: dict[str, Any], root: Path) -> dict[str, Any]:
     """A tree of the recipe's dataset that serves its protocol, and the options that it needs."""
     root.mkdir()
     name, protocol = raw["data"]["name"], raw["data"].get("protocol")
-    served = (form for form in LAYOUTS[name].values() if not form.protocols or protocol in (None, *form.protocols))
+    layouts = {key: form for key, form in LAYOUTS[name].items() if (key == "regions") == ("regions" in raw["data"])}
+    served = (form for form in layouts.values() if not form.protocols or protocol in (None, *form.protocols))
     held = {"validation": 2} if isinstance(raw["data"].get("validation"), int) else {}
     return raw["data"] | held | next(served).make(root)
 
@@ -36,13 +39,28 @@ def fitted(raw: dict[str, Any], data: RetrievalDataset, checkpoints: Callable[[s
     for side in ("image", "text"):
         encoder = raw[side]["name"]
         if encoder == "transformers":
-            sets.append(f"{side}.checkpoint={checkpoints(CHECKPOINTS[side])}")
+            kind = "clip" if "clip" in raw[side]["checkpoint"] else CHECKPOINTS[side]
+            sets.append(f"{side}.checkpoint={checkpoints(kind)}")
+            sets += [f"{side}.layers=1"] if "layers" in raw[side] else []
         elif encoder == "torchvision":
             sets += [f"{side}.{key}={value}" for key, value in SMALL.items()]
         elif encoder == "vector":
             pair = data.train[0]
             vectors = [getattr(example, side) for example in (pair.query, pair.target)]
             sets += [f"{side}.dimension={len(vector)}" for vector in vectors if vector is not None]
+        elif encoder == "tokens":
+            sets.append(f"{side}.dimension={read_regions(data.train[0].query.image).shape[1]}")
+    return sets
+
+
+def shrunk(raw: dict[str, Any], checkpoints: Callable[[str], Path]) -> list[str]:
+    """Widths of the method's own layers, which are slow: those that the recipe leaves to their defaults, and what
+    stands in the encoders' own space, which is as wide as they are."""
+    own = {field.name for field in fields(METHODS[read_recipe(raw).method.name].options)}
+    sets = [f"method.{width}=64" for width in sorted(WIDTHS & own - set(raw["method"]))]
+    if raw["method"].get("head") == "none":
+        about = json.loads((checkpoints("clip") / "config.json").read_text(encoding="utf-8"))
+        sets.append(f"method.dimension={about['projection_dim']}")
     return sets
 
 
@@ -66,8 +84,7 @@ def test_recipe_trains_two_steps(path, tmp_path, checkpoints, monkeypatch):
     sets = [f"data.{key}={value}" for key, value in options.items()] + fitted(raw, data, checkpoints)
     kind = METHODS[read_recipe(path).method.name]
     sets += [f"stages.{stage.name}.epochs=2" for stage in kind.stages]
-    wide = {"width", "dimension", "generative_dimension"} & {field.name for field in fields(kind.options)}
-    sets += [f"method.{width}=64" for width in sorted(wide - set(raw["method"]))]  # a method's own widths are slow
+    sets += shrunk(raw, checkpoints)
     recipe = read_recipe(path, sets)
     out = tmp_path / "run"
     retriever = train(recipe, out, data=root, quiet=True)
