@@ -197,7 +197,7 @@ class IConE(Method):
     def _instances(self, f: Tensor, g: Tensor, batch: Batch, weight: float) -> dict[str, Tensor]:
         """The instance losses of images and texts."""
         o = self.o
-        if self.classifier is None or self.classifier.out_features != batch.items:
+        if self.classifier is None or self.classifier.out_features < batch.items:
             have = 0 if self.classifier is None else self.classifier.out_features
             raise TrainingError(
                 "IConE", expected=f"a classifier of the {batch.items} training instances", got=f"one of {have}",

@@ -16,6 +16,7 @@ from hashret.models import Inputs, SmallCNN, SmallTransformer
 from hashret.training import Fit, PairTable, fit
 
 ITEMS, CLASSES, SIZE, WORDS, LENGTH = 7, 4, 16, 12, 6
+COUNT, MOST = 8, 20  # items of a run, and the most any test trains on
 SMALL = {
     "contrastive": {"width": 16, "dimension": 12, "hash_width": 10},
     "crcgs": {"width": 16, "dimension": 12, "generative_dimension": 8},
@@ -24,6 +25,11 @@ SMALL = {
     },
     "dcmh": {"width": 16, "dropout": 0.1},
     "dscmr": {"width": 16, "dimension": 12, "hash_width": 10},
+    "icone": {"width": 16, "dimension": 12, "hash_width": 10},
+    "tgdt": {
+        "dimension": 12, "heads": 2, "feedforward": 16, "region_layers": 1, "region_width": 8, "base_layers": 1,
+        "global_layers": 1, "hash_width": 10,
+    },
 }  # fmt: skip
 
 
@@ -36,7 +42,9 @@ def build(name: str, *, dropout: bool = True, double: bool = True, norms_learn: 
     for part in image.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.requires_grad_(norms_learn)
-    method = kind(image, text, classes=CLASSES, words=WORDS, options=kind.options(bits=16, **SMALL.get(name, {})))
+    options = kind.options(bits=16, **SMALL[name])
+    counted = {"instances": MOST} if kind.counts_instances else {}
+    method = kind(image, text, classes=CLASSES, words=WORDS, options=options, **counted)
     for part in method.modules() if not dropout else ():
         if isinstance(part, nn.Dropout):
             part.p = 0.0
@@ -103,7 +111,7 @@ def batch(method: Method, stage: Stage) -> Batch:
     )  # fmt: skip
 
 
-def run(method: Method, folder: Path, *, count: int = 8, how: Fit | None = None, resume: bool = False,
+def run(method: Method, folder: Path, *, count: int = COUNT, how: Fit | None = None, resume: bool = False,
         **settings: object) -> dict[str, Tensor]:  # fmt: skip
     """Train all stages in batches of 4 and give the weights."""
     folder.mkdir(exist_ok=True)

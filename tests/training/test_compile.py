@@ -83,7 +83,7 @@ def test_an_encoders_own_errors_stay_its_own(monkeypatch):
 @pytest.mark.slow
 def test_without_a_compiler_nothing_is_trained(tmp_path, monkeypatch):
     torch._dynamo.reset()
-    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "none"),))  # CXX is read once, when imported
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     how = Fit(tmp_path, device="cpu", quiet=True, compile=True)
     with pytest.raises(TrainingError, match=r"training\.compile: .*Install a C\+\+ compiler"):

@@ -22,10 +22,14 @@ def in_parts(encode, chunk):
 
     def run(x, mask):
         parts = [
-            encode(x[i : i + chunk], None if mask is None else mask[i : i + chunk]).pooled
-            for i in range(0, len(x), chunk)
+            encode(x[i : i + chunk], None if mask is None else mask[i : i + chunk]) for i in range(0, len(x), chunk)
         ]
-        return Features(torch.cat(parts))
+        tokens = [part.tokens for part in parts if part.tokens is not None]
+        masks = [part.mask for part in parts if part.mask is not None]
+        return Features(
+            torch.cat([part.pooled for part in parts]), torch.cat(tokens) if tokens else None,
+            torch.cat(masks) if masks else None,
+        )  # fmt: skip
 
     return run
 
