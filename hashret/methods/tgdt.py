@@ -174,12 +174,9 @@ class TGDT(Method):
         ]  # fmt: skip
         added: list[nn.Module | None] = [self.image_added, self.text_added]
         scored = base if self.o.local_tokens == "base" else base + added
-        networks: dict[str, list[nn.Module | None]] = {
-            "local": scored,
-            "global": added,
-            "joint": base + added,
-            "codes": [self.hash],
-        }[stage.name]
+        coded: list[nn.Module | None] = [self.hash]
+        trained = {"local": scored, "global": added, "joint": base + added, "codes": coded}
+        networks = trained[stage.name]
         heads = [parameter for network in networks if network is not None for parameter in network.parameters()]
         return {"heads": heads, "encoders": self._encoders if stage.name in ("local", "joint") else []}
 
