@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hashret.losses import balance, info_nce, quantization
+from hashret.losses import balance, equal_rows, info_nce, quantization
 from hashret.models.heads import HashLayer, mlp
 
-__all__ = ["LARGEST_SCALE", "CodeContrast", "clamped_scale", "together"]
+__all__ = ["LARGEST_SCALE", "CodeContrast", "clamped_scale", "not_negatives"]
 
 LARGEST_SCALE = 100.0
 
@@ -75,6 +75,20 @@ class CodeContrast(nn.Module):
             "quantization": self.quantization_weight * quantization(codes) / self.bits,
             "balance": self.balance_weight * balance(codes),
         }
+
+
+def not_negatives(query: Tensor, target: Tensor, number: Tensor) -> Tensor:
+    """Which pairs are nobody's negative: those of one instance, and those of an equal embedding on either side.
+
+    Args:
+        query: Embeddings (B, D).
+        target: Of the same pairs.
+        number: Their instances, (B,).
+
+    Returns:
+        bool (B, B).
+    """
+    return together(query) | together(target) | equal_rows(number)
 
 
 def clamped_scale(log_scale: nn.Parameter) -> Tensor:

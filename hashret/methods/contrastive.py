@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.losses import equal_rows, info_nce, similarity, supervised_contrast
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, together
+from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, not_negatives
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HeadKind, ProjectionHead
@@ -175,7 +175,7 @@ class Contrastive(Method):
         """The terms of relaxed codes of embeddings; those of equal ones are nobody's negative."""
         query, target = given(batch.query_fixed), given(batch.target_fixed)
         x, y = self.hash(query), self.hash(target)
-        same = together(query) | together(target) | equal_rows(batch.instance)
+        same = not_negatives(query, target, batch.instance)
         return self.hash.terms(x, y, same) | self._labels(x, y, same, batch)
 
     def _labels(self, x: Tensor, y: Tensor, same: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from hashret.errors import TrainingError
 from hashret.losses import equal_rows, info_nce, instance
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, together
+from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, not_negatives
 from hashret.methods.method import (
     Batch,
     Method,
@@ -176,7 +176,7 @@ class IConE(Method):
         same = equal_rows(batch.instance)
         if stage.name == "codes":
             query, target = given(batch.query_fixed), given(batch.target_fixed)
-            same = same | together(query) | together(target)
+            same = not_negatives(query, target, batch.instance)
             return self.hash.terms(self.hash(query), self.hash(target), same)
         f, g = self.embed(given(batch.query)), self.embed(given(batch.target))
         if stage.name == "instance":

@@ -27,7 +27,7 @@ from torch.nn import functional
 from hashret.errors import InputError
 from hashret.losses import consistency, equal_rows, triplet
 from hashret.losses.triplet import Negatives
-from hashret.methods.code_contrast import CodeContrast, together
+from hashret.methods.code_contrast import CodeContrast, not_negatives
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, given, one_modality, trainable
 from hashret.models.alignment import aligned, pairwise_aligned
 from hashret.models.features import Encoder, Features, Inputs, masked_mean
@@ -189,7 +189,7 @@ class TGDT(Method):
         o, same = self.o, equal_rows(batch.instance)
         if stage.name == "codes":
             query, target = given(batch.query_fixed), given(batch.target_fixed)
-            same = same | together(query) | together(target)
+            same = not_negatives(query, target, batch.instance)
             return self.hash.terms(self.hash(query), self.hash(target), same)
         (u, regions, seen), (t, words, read) = (self._branches(given(side)) for side in (batch.query, batch.target))
         terms = {}
