@@ -4,6 +4,7 @@ import functools
 
 import pytest
 import torch
+import torch._inductor.config
 from learning_encoders import build, run
 
 from hashret.errors import InputError, TrainingError
@@ -83,10 +84,10 @@ def test_an_encoders_own_errors_stay_its_own(monkeypatch):
 @pytest.mark.slow
 def test_without_a_compiler_nothing_is_trained(tmp_path, monkeypatch):
     torch._dynamo.reset()
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "none"),))  # CXX is read once, when imported
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     how = Fit(tmp_path, device="cpu", quiet=True, compile=True)
-    with pytest.raises(TrainingError, match=r"training\.compile: .*Install a C\+\+ compiler"):
+    without = torch._inductor.config.patch({"cpp.cxx": (str(tmp_path / "none"),)})  # CXX is read once, when imported
+    with without, pytest.raises(TrainingError, match=r"training\.compile: .*Install a C\+\+ compiler"):
         run(build("contrastive", double=False), tmp_path, how=how)
 
 
