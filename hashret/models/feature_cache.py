@@ -34,6 +34,7 @@ __all__ = ["FeatureCache"]
 
 KIND = "hashret.features/1"
 ROWS = 1024
+TEXTS = 256
 _DIGEST = 16
 
 Progress = Callable[[int, int], None]
@@ -187,7 +188,7 @@ def _encode(
 
     parts = []
     with evaluating(encoder):
-        for inputs in prepared(processor, items, block, threads=threads_for(side)):
+        for inputs in prepared(processor, items, together(side, block), threads=threads_for(side)):
             parts.append(in_blocks(pooled, inputs.to(device), block).float().cpu().numpy())
     rows: NDArray[np.float32] = np.concatenate(parts)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
@@ -205,13 +206,18 @@ def threads_for(side: Side) -> int:
     return min(8, os.cpu_count() or 1) if side == "image" else 1
 
 
-def prepared(processor: Processor, items: Sequence[Example], block: int, threads: int) -> Iterator[Inputs]:
-    """Inputs of one block after the other, prepared ahead of their use but never far."""
+def together(side: Side, block: int) -> int:
+    """Items prepared at a time: images a block; of texts many, since those of one length share a block."""
+    return block if side == "image" else max(block, TEXTS)
+
+
+def prepared(processor: Processor, items: Sequence[Example], size: int, threads: int) -> Iterator[Inputs]:
+    """Inputs of so many items at a time, prepared ahead of their use but never far."""
     waiting: deque[Future[Inputs]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for start in range(0, len(items), block):
-                waiting.append(pool.submit(processor, items[start : start + block]))
+            for start in range(0, len(items), size):
+                waiting.append(pool.submit(processor, items[start : start + size]))
                 if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
             while waiting:

@@ -20,7 +20,7 @@ from torch import Tensor
 from hashret.arrayfile import read_arrays, write_arrays
 from hashret.errors import FileError, InputError, NonFiniteError
 from hashret.examples import Example
-from hashret.models.feature_cache import FeatureCache, Progress, digest, fingerprint, prepared, threads_for
+from hashret.models.feature_cache import FeatureCache, Progress, digest, fingerprint, prepared, threads_for, together
 from hashret.models.features import Encoder, Features, Inputs, Side, evaluating
 from hashret.models.processor import Processor
 from hashret.models.ragged import ragged_in_blocks
@@ -114,7 +114,7 @@ def _encode(
     ]
     parts: list[Tokens] = []
     with evaluating(encoder):
-        for inputs in prepared(processor, only, block, threads=threads_for(side)):
+        for inputs in prepared(processor, only, together(side, block), threads=threads_for(side)):
             parts += _tokens_of(encoder, inputs.to(device), side, block)
     for item, tokens in zip(items, parts, strict=True):
         if not len(tokens) or not np.isfinite(tokens).all():

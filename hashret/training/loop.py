@@ -43,6 +43,7 @@ __all__ = ["Fit", "fit"]
 
 Validate = Callable[[Method, Stage], float]
 BLOCK = 64
+PREPARED = 4 * BLOCK
 
 
 @dataclass(frozen=True)
@@ -337,8 +338,8 @@ class _StageRun:
         examples, parts = self.table.examples[side], []
         self.method.eval()
         with torch.no_grad():
-            for start in range(0, len(examples), BLOCK):
-                inputs = self.table.processor(examples[start : start + BLOCK]).to(self.accelerator.device)
+            for start in range(0, len(examples), PREPARED):
+                inputs = self.table.processor(examples[start : start + PREPARED]).to(self.accelerator.device)
                 kept = in_blocks(lambda part: self.method.fixed(part, self.stage, side), inputs, BLOCK)
                 parts.append(kept.float().cpu())
         return torch.cat(parts)
