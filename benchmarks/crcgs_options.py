@@ -27,24 +27,25 @@ from hashret.recipe import Recipe
 from hashret.report import Cell, Sheet
 
 GENERATORS = ("stages.image_to_text.epochs=10", "stages.text_to_image.epochs=10")
-NO_CONTRAST = ("method.contrastive_weight=0", "method.intra_weight=0", "method.embedding_weight=0")
-BASE = ("method.pair_weight=1", "method.classification_weight=1")
+NO_CONTRAST = ("method.contrastive_weight=0", "method.intra_weight=0")
+NO_BASE = ("method.classification_weight=0",)
 
 CHANGES: dict[str, dict[str, tuple[str, ...]]] = {
     "crcgs": {
         "default": (),
+        "no converted features (base only)": NO_CONTRAST,
+        "no base features (contrast only)": NO_BASE,
         "no contrast across modalities": ("method.contrastive_weight=0",),
         "no contrast within a modality": ("method.intra_weight=0",),
-        "no contrast in the shared space": ("method.embedding_weight=0",),
-        "pairs and classifier instead of contrast (base only)": (*NO_CONTRAST, *BASE),
-        "with pairs and classifier": BASE,
+        "no invariance": ("method.invariance_weight=0",),
+        "cross-entropy of labels": ("method.classification=bce",),
+        "with a pairwise likelihood": ("method.pair_weight=1",),
         "with generative features, weight 0.1": ("method.generative_weight=0.1", *GENERATORS),
         "with generative features, weight 1": ("method.generative_weight=1", *GENERATORS),
         "with a support set, weight 0.1": ("method.support_weight=0.1",),
         "with a support set, weight 1": ("method.support_weight=1",),
-        "with a quantisation term": ("method.quantization_weight=0.1",),
         "no standardised features": ("method.standardize=none",),
-        "no dropped image features": ("method.image_dropout=0",),
+        "no dropped features": ("method.image_dropout=0", "method.base_dropout=0"),
     },
     "crcgs_published": {
         "default": (),

@@ -3,7 +3,7 @@
     python benchmarks/hashing_map.py flickr8k ROOT --methods crcgs --bits 16 32 64 128 --seeds 3
     python benchmarks/hashing_map.py mirflickr25k ROOT --methods crcgs --protocol mith --format markdown
     python benchmarks/hashing_map.py wikipedia ROOT --methods crcgs --hashers scm seph --database encoded fused learned
-    python benchmarks/hashing_map.py shapes --methods crcgs --bits 16 --set data.train=200 stages.codes.epochs=1
+    python benchmarks/hashing_map.py shapes --methods crcgs --bits 16 --set data.train=200 stages.embedding.epochs=1
 
 DATASET ends the names of the recipes: configs/METHOD-DATASET.yaml. Each method is trained at each width with each seed
 (0, 1, ...) into a run folder of its own and measured on the test split: ``map``, what the dataset's card says that rows

@@ -3,7 +3,7 @@
     python benchmarks/recall.py flickr8k ROOT --methods crcgs --bits 64 512 --seeds 3
     python benchmarks/recall.py coco ROOT --methods crcgs --bits 64 128 --format markdown
     python benchmarks/recall.py fashioniq ROOT --methods mine --configs my-recipes --protocol val
-    python benchmarks/recall.py shapes --methods crcgs --bits 32 --set data.train=200 stages.codes.epochs=1
+    python benchmarks/recall.py shapes --methods crcgs --bits 32 --set data.train=200 stages.embedding.epochs=1
 
 DATASET ends the names of the recipes: configs/METHOD-DATASET.yaml; the protocol is the dataset's first that reports
 recalls, whatever the recipe says. Each method is trained at each width with each seed (0, 1, ...) into a run folder of

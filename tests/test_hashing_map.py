@@ -21,7 +21,7 @@ CONFIGS = BENCHMARKS.parent / "configs"
 TINY = (
     "data.train=24", "data.validation=12", "data.test=8", "data.database=26", "image.width=4", "image.dimension=16",
     "method.width=16", "method.dimension=8", "method.generative_dimension=8", "stages.image_to_text.epochs=1",
-    "stages.codes.epochs=2",
+    "method.base_width=16", "stages.codes.epochs=1", "stages.embedding.epochs=2",
 )  # fmt: skip
 Run = Callable[..., tuple[str, str]]
 
@@ -236,7 +236,7 @@ def wait_and_kill(process: subprocess.Popen[str], path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_campaign_ends_in_the_same_table(tmp_path: Path) -> None:
-    sets = [*TINY[:-1], "stages.codes.epochs=40"]
+    sets = [*TINY[:-1], "stages.embedding.epochs=40"]
     arguments = ["shapes", "--methods", "crcgs", "--bits", "8", "--seeds", "2", "--set", *sets]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -17,7 +17,7 @@ from hashret.run import Run
 
 METHOD = {"name": "crcgs", "bits": 8, "width": 16, "dimension": 12, "generative_dimension": 8}
 PUBLISHED = {**METHOD, "variant": "published", "hash_width": 8}
-STAGES = {False: ("image_to_text", "text_to_image", "codes"),
+STAGES = {False: ("image_to_text", "text_to_image", "embedding", "codes"),
           True: ("image_to_text", "text_to_image", "student", "binary")}  # fmt: skip
 CNN = {"name": "cnn", "size": 32, "width": 4, "dimension": 8}
 BAG = {"name": "bag_of_words", "size": 30}
@@ -58,7 +58,7 @@ BERT, LEARNING_BERT, CLIP = (
         (CNN, BAG, ()),
         (CNN, {"name": "transformer", "dimension": 16, "layers": 1, "heads": 2}, ()),
         (CNN, BERT, ()),
-        (CNN, LEARNING_BERT, ("stages.codes.encoder_lr=1e-5",)),
+        (CNN, LEARNING_BERT, ("stages.embedding.encoder_lr=1e-5",)),
         ({"name": "transformers", "checkpoint": "mobilenet"}, BAG, ()),
         ({"name": "transformers", "checkpoint": "vit", "frozen": False}, BAG, ()),
         (CLIP, CLIP, ()),

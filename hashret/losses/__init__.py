@@ -12,7 +12,8 @@ from hashret.losses.info_nce import equal_rows, info_nce, supervised_contrast
 from hashret.losses.instance import instance
 from hashret.losses.invariance import invariance
 from hashret.losses.likelihood import pair_likelihood, product_likelihood, similarity
-from hashret.losses.quantization import balance, quantization, structure
+from hashret.losses.neighbours import neighbours
+from hashret.losses.quantization import balance, quantization, straight_through, structure
 from hashret.losses.support_set import support_set
 from hashret.losses.triplet import triplet
 
@@ -27,12 +28,14 @@ __all__ = [
     "info_nce",
     "instance",
     "invariance",
+    "neighbours",
     "noise_contrastive",
     "pair_likelihood",
     "product_likelihood",
     "quantization",
     "reconstruction",
     "similarity",
+    "straight_through",
     "structure",
     "supervised_contrast",
     "support_set",
@@ -48,6 +51,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "info_nce": info_nce,
     "instance": instance,
     "invariance": invariance,
+    "neighbours": neighbours,
     "noise_contrastive": noise_contrastive,
     "pair_likelihood": pair_likelihood,
     "product_likelihood": product_likelihood,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["balance", "quantization", "structure"]
+__all__ = ["balance", "quantization", "straight_through", "structure"]
 
 
 def quantization(relaxed: Tensor) -> Tensor:
@@ -49,3 +49,22 @@ def balance(relaxed: Tensor) -> Tensor:
         A scalar, in [0, 1].
     """
     return relaxed.mean(0).square().mean()
+
+
+def straight_through(relaxed: Tensor) -> Tensor:
+    """The signs of relaxed codes, with the gradient of the relaxed ones (Bengio, Leonard and Courville, 2013).
+
+    What a loss sees is then what a search compares, and nothing is lost to the sign that it did not see.
+
+    Args:
+        relaxed: (B, bits) in (-1, 1).
+
+    Returns:
+        (B, bits) of -1 and 1; 0 where a relaxed bit is exactly 0.
+
+    Example:
+        >>> import torch
+        >>> straight_through(torch.tensor([[0.2, -0.7]])).tolist()
+        [[1.0, -1.0]]
+    """
+    return relaxed + (relaxed.sign() - relaxed).detach()

@@ -1,39 +1,49 @@
-"""CRCGS, improved: codes of both modalities learn end to end, by contrast with whatever shares a label.
+"""CRCGS, improved: two halves of one shared space, and codes that keep who is whose neighbour in it.
 
 The idea is that of Zhang, Yang, Li, Xu, "Image-Text Retrieval via Contrastive Learning with Auxiliary Generative
-Features and Support-set Regularization", SIGIR 2022: contrast within a modality and across, features of generators of
-the other modality beside it, and support sets. What the paper publishes is :mod:`hashret.methods.crcgs_published`
-(``variant: published``); there the contrast reaches the codes by way of conversion heads and a hash layer that is
-trained apart, and adds nothing that can be measured. Here the terms act on what the search compares:
+Features and Support-set Regularization", SIGIR 2022: a base network whose features v, t tell labels, converted features
+a, b that learn by contrast within a modality and across, features of generators of the other modality beside it,
+support sets, and a hash layer on frozen features. What the paper publishes is :mod:`hashret.methods.crcgs_published`
+(``variant: published``); there only v and t are retrieved, and contrast reaches them by way of a shared tower, where it
+adds nothing that can be measured. Here:
 
-* towers, the shared space and a linear hash layer learn together; the terms see the relaxed codes;
+* both are retrieved: an item is its base features beside its converted ones, each of length 1. They err differently.
+  What learns to tell labels places the training items, which are the database, exactly; what learns by contrast
+  understands new images better. Each has towers of its own, since one pair of towers for both is worse at both;
 * the contrast is supervised (Khosla et al., NeurIPS 2020): any two items of a batch that share a label are right for
-  each other, image with text, image with image and text with text; it shapes the shared space too;
-* inputs are standardised and towers are wide: a database of training items is searched well where its items are known
-  well. Images are dropped out in part, so that new ones are understood.
+  each other, image with text, image with image and text with text;
+* the base features are drawn to their labels, and the two views of an item to each other, by the mean distance of an
+  item, as DSCMR's release does (Zhen et al., CVPR 2019); cross-entropy is an option;
+* the hash layer is linear and sees the codes themselves, by a gradient that goes straight through the sign. It keeps
+  for each item how the others stand around it (:func:`~hashret.losses.neighbours`), which the paper's difference of
+  cosines keeps less well;
+* inputs are standardised, towers are wide, images are dropped out in part.
 
-The pairwise likelihood and the classifier of the base network, the auxiliary generative features and the support sets
-are here as terms of their own weight, 0 by default; ``benchmarks/crcgs_options.py`` trains each part left out or added.
-The adversaries moved nothing in the published variant and are left to it.
+The pairwise likelihood of the base network, the auxiliary generative features and the support sets are here as terms
+of their own weight, 0 by default; ``benchmarks/crcgs_options.py`` trains each part left out or added. The adversaries
+moved nothing in the published variant and are left to it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hashret.errors import TrainingError
+from hashret.errors import InputError, TrainingError
 from hashret.losses import (
+    invariance,
+    neighbours,
     pair_likelihood,
-    quantization,
     reconstruction,
     similarity,
+    straight_through,
     supervised_contrast,
     support_set,
 )
@@ -68,50 +78,105 @@ class CRCGSOptions:
 
     Attributes:
         bits: Width of a code.
-        width: Hidden width of the towers.
-        tower_layers: Hidden layers of a tower.
-        dimension: Of the shared space (v, t).
+        dimension: Of the base features (v, t), and as much of the converted ones (a, b); an embedding is both.
         standardize: Of which modality each feature is brought to mean 0 and variance 1 first.
-        image_dropout: Share of the image features dropped before the tower, in training.
+        base_width: Hidden width of the base towers.
+        base_dropout: Share of the features of either modality dropped before them, in training.
+        width: Hidden width of the towers of the converted features.
+        image_dropout: Share of the image features dropped before these, in training.
         text_dropout: The same of text features.
-        contrastive_temperature: tau of the supervised contrast.
-        contrastive_weight: Of the contrast between codes of images and texts.
-        intra_weight: Of the contrast among codes of images and among codes of texts, half of it each.
-        embedding_weight: Of both contrasts in the shared space, relative to those of codes.
-        pair_weight: Of the pairwise likelihood of codes, within both modalities and across.
+        tower_layers: Hidden layers of every tower.
+        base_share: Of the squared length of an embedding that is the base features'.
+        classification: What draws base features to labels: ``rows``, the mean distance of a classifier's output from
+            the labels, or ``bce``, the cross-entropy of each label.
+        classification_weight: Of it.
+        invariance_weight: Of the mean distance of the base features of an item's two views.
+        pair_weight: Of the pairwise likelihood of base features, within both modalities and across.
         likelihood_scale: What the cosine is multiplied by in it.
-        classification_weight: Of the label classifier on the shared space (cross-entropy of each label).
-        support_weight: Of the support-set term on codes.
+        contrastive_temperature: tau of the supervised contrast.
+        contrastive_weight: Of the contrast between images and texts.
+        intra_weight: Of the contrast among images and among texts, half of it each.
+        support_weight: Of the support-set term on the converted features.
         support_temperature: tau_s of it.
-        generative_weight: Of the contrast between the shared space, converted, and the generators' features; it needs
-            epochs in the two generator stages.
-        generative_dimension: Of the generators' features (g) and the converted ones (a, b).
+        generative_weight: Of the contrast between the converted features, through a layer of their own, and the
+            generators' features; it needs epochs in the two generator stages.
+        generative_dimension: Of the generators' features (g) and of what the converted ones become there.
         generator_dropout: Dropout on the features that enter the generators.
         generator_loss: What a generator minimises; see :func:`~hashret.losses.reconstruction`.
-        quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
+        neighbour_scale: What cosines are multiplied by where neighbourhoods are compared: the larger, the more the
+            nearest alone count.
     """
 
     bits: Annotated[int, Field(ge=1)] = 64
-    width: Width = 1024
-    tower_layers: Width = 1
     dimension: Width = 512
     standardize: Standardized = "images"
-    image_dropout: Dropout = 0.2
+    base_width: Width = 2048
+    base_dropout: Dropout = 0.2
+    width: Width = 1024
+    image_dropout: Dropout = 0.4
     text_dropout: Dropout = 0.0
+    tower_layers: Width = 1
+    base_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    classification: Literal["rows", "bce"] = "rows"
+    classification_weight: Weight = 1.0
+    invariance_weight: Weight = 0.1
+    pair_weight: Weight = 0.0
+    likelihood_scale: Temperature = 6.0
     contrastive_temperature: Temperature = 0.2
     contrastive_weight: Weight = 1.0
     intra_weight: Weight = 1.0
-    embedding_weight: Weight = 0.5
-    pair_weight: Weight = 0.0
-    likelihood_scale: Temperature = 6.0
-    classification_weight: Weight = 0.0
     support_weight: Weight = 0.0
     support_temperature: Temperature = 0.1
     generative_weight: Weight = 0.0
     generative_dimension: Width = 512
     generator_dropout: Dropout = 0.3
     generator_loss: Reconstruction = "balanced_l1"
-    quantization_weight: Weight = 0.0
+    neighbour_scale: Temperature = 5.0
+
+    @property
+    def has_base(self) -> bool:
+        """Whether anything teaches base features; without it there are none."""
+        return bool(self.classification_weight or self.pair_weight)
+
+    @property
+    def has_contrast(self) -> bool:
+        """Whether anything teaches converted features; without it there are none."""
+        return bool(self.contrastive_weight or self.intra_weight)
+
+
+class Towers(nn.Module):
+    """One half of the shared space: a tower for each modality, and the layer that both end in.
+
+    Args:
+        images: Width of image features.
+        texts: Of text features.
+        hidden: Widths of a tower's layers.
+        dimension: Of what comes out.
+        dropout: Of image features and of text features.
+        standardize: Whose features are brought to mean 0 and variance 1.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        texts: int,
+        hidden: tuple[int, ...],
+        dimension: int,
+        dropout: tuple[float, float],
+        standardize: Standardized,
+    ) -> None:
+        """Build them."""
+        super().__init__()
+        self.image, self.text = (
+            mlp((width, *hidden), "relu", last=True, dropout=share, standardize=standardize in (modality, "both"))
+            for width, share, modality in zip((images, texts), dropout, ("images", "texts"), strict=True)
+        )
+        self.shared = nn.Linear(hidden[-1], dimension)
+
+    def forward(self, pooled: Tensor, modality: str) -> Tensor:
+        """Features of a modality (B, its width) to (B, dimension)."""
+        features: Tensor = self.shared((self.image if modality == "image" else self.text)(pooled))
+        return features
 
 
 class CRCGS(Method):
@@ -119,19 +184,22 @@ class CRCGS(Method):
 
     Raises:
         DataError: No classes: what is right for what comes from labels.
+        InputError: Neither base features nor converted ones have anything to learn by.
     """
 
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("image_to_text", (Turn("generator"),)),
         Stage("text_to_image", (Turn("generator"),), reads=("target",), keeps=("query",)),
-        Stage("codes", (Turn("student"),), keeps=("query", "target"), measure="codes"),
+        Stage("embedding", (Turn("student"),), keeps=("query", "target"), measure="embedding"),
+        Stage("codes", (Turn("hash"),), reads=(), keeps=("query", "target"), measure="codes"),
     )
     settings: ClassVar[Mapping[str, StageSettings]] = {
         "image_to_text": StageSettings(epochs=0, batch_size=250, lr=1e-3, schedule="cosine", clip=5.0),
         "text_to_image": StageSettings(epochs=0, batch_size=250, lr=1e-3, schedule="cosine", clip=5.0),
-        "codes": StageSettings(
+        "embedding": StageSettings(
             epochs=30, batch_size=250, lr=1e-3, betas=(0.9, 0.999), schedule="cosine", warmup=50, clip=5.0
         ),
+        "codes": StageSettings(epochs=10, batch_size=250, lr=1e-3, schedule="cosine"),
     }
     options: ClassVar[type] = CRCGSOptions
     needs_labels: ClassVar[bool] = True
@@ -149,75 +217,101 @@ class CRCGS(Method):
         options: CRCGSOptions,
         words_nonnegative: bool = True,
     ) -> None:
-        """Build generators, towers, shared space and hash layer."""
+        """Build generators, the halves of the shared space that are taught, and the hash layer."""
         super().__init__(
             image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
         )
         o, pictures, g = options, image.dimension, options.generative_dimension
+        if not o.has_base and not o.has_contrast:
+            raise InputError(
+                "method", expected="a weight above 0 for classification, pair, contrastive or intra", got="0 for all",
+                remedy="Leave one half of the shared space something to learn by.",
+            )  # fmt: skip
         scratch = {
             "image_to_text": trainable(image) if not image.pretrained else [],
             "text_to_image": trainable(text) if not text.pretrained else [],
         }
-        self._encoders = scratch | {"codes": trainable(image) + trainable(text)}
-        hidden = (o.width,) * o.tower_layers
+        self._encoders = scratch | {"embedding": trainable(image) + trainable(text), "codes": []}
         self.image_to_text = Generator(pictures, words, (o.width, o.width), g, o.generator_dropout, words_nonnegative)
         self.text_to_image = Generator(
             text.dimension, pictures, (o.width, o.width), g, o.generator_dropout, image.nonnegative
         )
         self.register_buffer("taught", torch.zeros(2, dtype=torch.bool))  # which generators have learned
-        self.image_tower, self.text_tower = (
-            mlp((width, *hidden), "relu", last=True, dropout=dropout, standardize=o.standardize in (modality, "both"))
-            for width, dropout, modality in (
-                (pictures, o.image_dropout, "images"),
-                (text.dimension, o.text_dropout, "texts"),
-            )
-        )
-        self.shared = nn.Linear(o.width, o.dimension)
-        self.hash = nn.Linear(o.dimension, o.bits)
+        self.base = self.converted = None
+        if o.has_base:
+            self.base = Towers(
+                pictures, text.dimension, (o.base_width,) * o.tower_layers, o.dimension,
+                (o.base_dropout, o.base_dropout), o.standardize,
+            )  # fmt: skip
+        if o.has_contrast:
+            self.converted = Towers(
+                pictures, text.dimension, (o.width,) * o.tower_layers, o.dimension,
+                (o.image_dropout, o.text_dropout), o.standardize,
+            )  # fmt: skip
+        self.dimension = o.dimension * (o.has_base + o.has_contrast)
+        self.hash = nn.Linear(self.dimension, o.bits)
         self.classifier = nn.Linear(o.dimension, classes)
         self.image_conversion = mlp((o.dimension, g), "relu", last=True)
         self.text_conversion = mlp((o.dimension, g), "relu", last=True)
 
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
-        """A generator; or towers, shared space, hash layer and the heads of terms that have a weight."""
-        codes: list[nn.Module] = [self.image_tower, self.text_tower, self.shared, self.hash]
-        codes += [self.classifier] if self.o.classification_weight else []
-        codes += [self.image_conversion, self.text_conversion] if self.o.generative_weight else []
+        """A generator; or both halves of the shared space and the heads of terms that have a weight; or the hash."""
+        space: list[nn.Module] = [half for half in (self.base, self.converted) if half is not None]
+        space += [self.classifier] if self.o.classification_weight else []
+        space += [self.image_conversion, self.text_conversion] if self._is_generative else []
         networks: dict[str, list[nn.Module]] = {
             "image_to_text": [self.image_to_text],
             "text_to_image": [self.text_to_image],
-            "codes": codes,
+            "embedding": space,
+            "codes": [self.hash],
         }
         heads = [parameter for network in networks[stage.name] for parameter in network.parameters()]
         return {"heads": heads, "encoders": self._encoders[stage.name]}
 
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
-        """Image features to generate; the auxiliary generative features g, of no width where nothing asks for them."""
+        """Image features to generate; the generators' features g, of no width where nobody asks; or embeddings."""
+        if stage.name == "codes":
+            return self.embed(inputs)
         pooled = self.pooled(inputs)
         if stage.name == "text_to_image":
             return pooled
-        if not self.o.generative_weight:
+        if not self._is_generative:
             return pooled.new_empty((len(pooled), 0))
         teacher = self.image_to_text if side == "query" else self.text_to_image
         features: Tensor = teacher.encoder(pooled)
         return features
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
-        """The terms of a generator, or of the codes."""
-        return self._codes(batch) if stage.name == "codes" else self._generator(batch, stage)
+        """The terms of a generator, of the shared space, or of the codes."""
+        if stage.name == "codes":
+            return self._codes(batch)
+        return self._space(batch) if stage.name == "embedding" else self._generator(batch, stage)
 
     def embed(self, inputs: Inputs) -> Tensor:
-        """The shared space: v of images or t of texts, (B, dimension)."""
-        tower = self.image_tower if one_modality(inputs, "CRCGS") == "image" else self.text_tower
-        features: Tensor = self.shared(tower(self.pooled(inputs)))
-        return features
+        """Base features v or t beside converted ones a or b, (B, dimension), of length 1."""
+        base, converted = self._halves(inputs)
+        if base is None or converted is None:
+            return functional.normalize(given(base if converted is None else converted), dim=1)
+        parts = ((base, self.o.base_share), (converted, 1 - self.o.base_share))
+        return torch.cat([math.sqrt(share) * functional.normalize(half, dim=1) for half, share in parts], dim=1)
 
     def relaxed(self, inputs: Inputs) -> Tensor:
         """Relaxed codes (B, bits)."""
         return self._hashed(self.embed(inputs))
 
-    def _hashed(self, features: Tensor) -> Tensor:
-        codes: Tensor = self.hash(features).tanh()
+    @property
+    def _is_generative(self) -> bool:
+        return self.o.has_contrast and self.o.generative_weight > 0
+
+    def _halves(self, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
+        """Base and converted features of one modality, (B, options.dimension) each."""
+        modality, pooled = one_modality(inputs, "CRCGS"), self.pooled(inputs)
+        base, converted = (None if half is None else half(pooled, modality) for half in (self.base, self.converted))
+        return base, converted
+
+    def _hashed(self, embedding: Tensor) -> Tensor:
+        """Relaxed codes of embeddings of length 1, whose values are brought to variance 1."""
+        codes: Tensor = self.hash(embedding * math.sqrt(self.dimension)).tanh()
         return codes
 
     def _generator(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
@@ -232,41 +326,52 @@ class CRCGS(Method):
         self.get_buffer("taught")[int(stage.name == "text_to_image")] = True
         return {"reconstruction": reconstruction(generated, target, kind=self.o.generator_loss)}
 
-    def _codes(self, batch: Batch) -> dict[str, Tensor]:
-        """The objective; a term of weight 0 is left out."""
-        o, labels = self.o, given(batch.labels)
-        v, t = self.embed(given(batch.query)), self.embed(given(batch.target))
-        x, y = self._hashed(v), self._hashed(t)
+    def _space(self, batch: Batch) -> dict[str, Tensor]:
+        """The objective of the shared space; a term of weight 0 is left out."""
+        (v, a), (t, b) = self._halves(given(batch.query)), self._halves(given(batch.target))
+        labels = given(batch.labels)
         similar = similarity(labels)
-        across, within = self._contrast(x, y, similar)
-        terms = {"contrast": o.contrastive_weight * across, "intra": o.intra_weight * within}
-        if o.embedding_weight:
-            across, within = self._contrast(v, t, similar)
-            both = o.contrastive_weight * across + o.intra_weight * within
-            terms["embedding"] = o.embedding_weight * both
+        terms = {} if v is None or t is None else self._base(v, t, labels, similar)
+        return terms if a is None or b is None else terms | self._converted(a, b, batch, similar)
+
+    def _base(self, v: Tensor, t: Tensor, labels: Tensor, similar: Tensor) -> dict[str, Tensor]:
+        """What the base features learn by."""
+        o, terms = self.o, {}
+        if o.classification_weight:
+            away = invariance if o.classification == "rows" else functional.binary_cross_entropy_with_logits
+            verdicts = [away(self.classifier(z), labels) for z in (v, t)]
+            terms["classification"] = o.classification_weight * torch.stack(verdicts).sum()
+        if o.invariance_weight:
+            terms["invariance"] = o.invariance_weight * invariance(v, t)
         if o.pair_weight:
-            views = ((x, x), (x, y), (y, y))
+            views = ((v, v), (v, t), (t, t))
             pairs = [pair_likelihood(p, q, similar, scale=o.likelihood_scale) for p, q in views]
             terms["pair"] = o.pair_weight * torch.stack(pairs).sum()
-        if o.classification_weight:
-            verdicts = [functional.binary_cross_entropy_with_logits(self.classifier(z), labels) for z in (v, t)]
-            terms["classification"] = o.classification_weight * torch.stack(verdicts).sum()
-        if o.support_weight:
-            support = support_set(x, y, labels, temperature=o.support_temperature, include_self=False)
-            terms["support_set"] = o.support_weight * support
-        if o.generative_weight:
-            terms["generative"] = o.generative_weight * self._generative(v, t, batch, similar)
-        if o.quantization_weight:
-            terms["quantization"] = o.quantization_weight * quantization(torch.cat([x, y])) / self.bits
         return terms
 
-    def _contrast(self, x: Tensor, y: Tensor, similar: Tensor) -> tuple[Tensor, Tensor]:
-        """Supervised contrast across the modalities, and within: mean of the two."""
-        scale = 1 / self.o.contrastive_temperature
-        within = supervised_contrast(x, x, similar, scale=scale) + supervised_contrast(y, y, similar, scale=scale)
-        return supervised_contrast(x, y, similar, scale=scale), within / 2
+    def _converted(self, a: Tensor, b: Tensor, batch: Batch, similar: Tensor) -> dict[str, Tensor]:
+        """What the converted features learn by."""
+        o, terms = self.o, {}
+        scale = 1 / o.contrastive_temperature
+        if o.contrastive_weight:
+            terms["contrast"] = o.contrastive_weight * supervised_contrast(a, b, similar, scale=scale)
+        if o.intra_weight:
+            within = [supervised_contrast(z, z, similar, scale=scale) for z in (a, b)]
+            terms["intra"] = o.intra_weight * torch.stack(within).mean()
+        if o.support_weight:
+            support = support_set(a, b, given(batch.labels), temperature=o.support_temperature, include_self=False)
+            terms["support_set"] = o.support_weight * support
+        if o.generative_weight:
+            terms["generative"] = o.generative_weight * self._generative(a, b, batch, similar)
+        return terms
 
-    def _generative(self, v: Tensor, t: Tensor, batch: Batch, similar: Tensor) -> Tensor:
+    def _codes(self, batch: Batch) -> dict[str, Tensor]:
+        """The codes of both views of every item keep who is whose neighbour among all of them."""
+        embeddings = torch.cat([given(batch.query_fixed), given(batch.target_fixed)])
+        codes = straight_through(self._hashed(embeddings))
+        return {"neighbours": neighbours(embeddings, codes, scale=self.o.neighbour_scale)}
+
+    def _generative(self, a: Tensor, b: Tensor, batch: Batch, similar: Tensor) -> Tensor:
         """Contrast with the generators' features: two views within a modality, two across (METHODS 1.3 (4))."""
         if not bool(self.get_buffer("taught").all()):
             raise TrainingError(
@@ -274,7 +379,7 @@ class CRCGS(Method):
                 remedy="Give stages.image_to_text and stages.text_to_image epochs, or set the weight to 0.",
             )  # fmt: skip
         g_image, g_text = given(batch.query_fixed), given(batch.target_fixed)
-        a, b = self.image_conversion(v), self.text_conversion(t)
+        a, b = self.image_conversion(a), self.text_conversion(b)
         scale = 1 / self.o.contrastive_temperature
         views = ((g_image, a), (g_text, b), (g_image, b), (g_text, a))
         return torch.stack([supervised_contrast(g, z, similar, scale=scale) for g, z in views]).mean()

@@ -15,7 +15,7 @@ RECIPE = {
     "image": {"name": "cnn", "size": 32, "width": 4, "dimension": 8},
     "text": {"name": "bag_of_words", "size": 30},
     "method": {"name": "crcgs", "bits": 10, "width": 16, "dimension": 12},
-    "stages": {"codes": {"epochs": 1}},
+    "stages": {"embedding": {"epochs": 1}, "codes": {"epochs": 1}},
     "evaluation": {"metrics": ["map", "median-rank"]},
 }
 

@@ -20,7 +20,7 @@ RECIPE = {
     "method": {
         "name": "crcgs", "bits": 12, "width": 16, "dimension": 12, "generative_dimension": 8, "generative_weight": 0.5,
     },
-    "stages": {name: {"epochs": 1} for name in ("image_to_text", "text_to_image", "codes")},
+    "stages": {name: {"epochs": 1} for name in ("image_to_text", "text_to_image", "embedding", "codes")},
     "evaluation": {"metrics": ["map", "map@5", "recall@3"]},
 }  # fmt: skip
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200)}
@@ -74,9 +74,9 @@ def test_a_run_folder_explains_itself(world):
     assert recipe["method"]["contrastive_temperature"] == 0.2, "defaults are written out"
     assert recipe["root"] == str(world["folder"])
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [row["stage"] for row in log] == ["image_to_text", "text_to_image", "codes"]
+    assert [row["stage"] for row in log] == ["image_to_text", "text_to_image", "embedding", "codes"]
     assert log[2]["validation"] > 0
-    assert set(log[2]["losses"]) == {"contrast", "intra", "embedding", "generative"}
+    assert set(log[2]["losses"]) == {"classification", "invariance", "contrast", "intra", "generative"}
     assert "torch" in json.loads((run / "environment.json").read_text(encoding="utf-8"))["packages"]
 
 

@@ -174,6 +174,14 @@ def structure_oracle(features: Any, relaxed: Any) -> float:
     return total / BATCH
 
 
+def neighbours_oracle(features: Any, relaxed: Any, *, scale: float) -> float:
+    total = 0.0
+    for i in range(BATCH):
+        p, q = ([math.exp(scale * cosine(rows[i], rows[j])) for j in range(BATCH)] for rows in (features, relaxed))
+        total += sum(a / sum(p) * math.log(a / sum(p) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+    return total / BATCH
+
+
 CASES = {
     "adversarial": Case(
         lambda g: {"verdict": torch.randn(BATCH, 2, generator=g, dtype=torch.float64)},
@@ -221,6 +229,12 @@ CASES = {
     "invariance": Case(
         lambda g: {"x": features(g), "y": features(g)},
         lambda x, y: sum(math.dist(p, q) for p, q in zip(x, y, strict=True)) / BATCH,
+    ),
+    "neighbours": Case(
+        lambda g: {"features": features(g), "relaxed": torch.tanh(features(g))},
+        neighbours_oracle,
+        ({"scale": 5.0}, {"scale": 0.5}),
+        still=("features",),
     ),
     "noise_contrastive": Case(
         lambda g: {"teacher": features(g), "student": features(g)},

@@ -16,8 +16,8 @@ BATCH, CLASSES, PIXELS, WORDS, BITS = 6, 4, 10, 12, 20
 SMALL = {
     "contrastive": {"width": 16, "dimension": 12, "hash_width": 10},
     "crcgs": {
-        "width": 16, "dimension": 12, "generative_dimension": 8, "pair_weight": 0.5, "classification_weight": 0.5,
-        "support_weight": 0.5, "generative_weight": 0.5, "quantization_weight": 0.5,
+        "width": 16, "base_width": 16, "dimension": 12, "generative_dimension": 8, "pair_weight": 0.5,
+        "support_weight": 0.5, "generative_weight": 0.5,
     },
     "crcgs_published": {"width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 10},
     "dcmh": {"width": 16},

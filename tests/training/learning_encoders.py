@@ -19,7 +19,7 @@ ITEMS, CLASSES, SIZE, WORDS, LENGTH = 7, 4, 16, 12, 6
 COUNT, MOST = 8, 20  # items of a run, and the most any test trains on
 SMALL = {
     "contrastive": {"width": 16, "dimension": 12, "hash_width": 10},
-    "crcgs": {"width": 16, "dimension": 12, "generative_dimension": 8},
+    "crcgs": {"width": 16, "base_width": 16, "dimension": 12, "generative_dimension": 8},
     "crcgs_published": {
         "width": 16, "dimension": 12, "generative_dimension": 8, "hash_width": 10, "input_dropout": 0.1,
     },
