@@ -116,7 +116,7 @@ class CRCGSOptions:
     image_dropout: Dropout = 0.4
     text_dropout: Dropout = 0.0
     tower_layers: Width = 1
-    base_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    base_share: Annotated[float, Field(gt=0, lt=1)] = 0.6
     classification: Literal["rows", "bce"] = "rows"
     classification_weight: Weight = 1.0
     invariance_weight: Weight = 0.1
@@ -199,7 +199,7 @@ class CRCGS(Method):
         "embedding": StageSettings(
             epochs=30, batch_size=250, lr=1e-3, betas=(0.9, 0.999), schedule="cosine", warmup=50, clip=5.0
         ),
-        "codes": StageSettings(epochs=10, batch_size=250, lr=1e-3, schedule="cosine"),
+        "codes": StageSettings(epochs=20, batch_size=250, lr=3e-3, schedule="cosine"),
     }
     options: ClassVar[type] = CRCGSOptions
     needs_labels: ClassVar[bool] = True

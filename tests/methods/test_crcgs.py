@@ -280,7 +280,8 @@ def test_evaluation_reads_inputs_by_the_means_of_training():
         x = given.query.image
         standard = (x - x.mean(0)) / (x.var(0) + 1e-5).sqrt()
         halves = [half.shared(half.image[2:](standard)) for half in (method.base, method.converted)]
-        embedding = torch.cat([torch.nn.functional.normalize(half, dim=1) for half in halves], dim=1) / math.sqrt(2)
+        scaled = zip(halves, (method.o.base_share, 1 - method.o.base_share), strict=True)
+        embedding = torch.cat([math.sqrt(s) * torch.nn.functional.normalize(half, dim=1) for half, s in scaled], dim=1)
     assert torch.allclose(alone, codes, atol=1e-5), "no item depends on what is encoded with it"
     assert torch.allclose(embedding, method.embed(given.query), atol=0.02)
 
