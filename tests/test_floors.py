@@ -47,7 +47,7 @@ def test_untrained_has_fresh_weights_but_keeps_a_pretrained_encoder(pictures):
     before = {name: value.clone() for name, value in known.method.image.state_dict().items()}
     inner = untrained(known, 0).__self__
     assert all(torch.equal(value, before[name]) for name, value in inner.method.image.state_dict().items())
-    assert not torch.equal(inner.method.shared.weight, known.method.shared.weight)
+    assert not torch.equal(inner.method.hash.weight, known.method.hash.weight)
     embedded = untrained_retriever(known, 0).embed(items)
     assert np.array_equal(embedded, inner.embed(items))
     assert not np.array_equal(embedded, known.embed(items))

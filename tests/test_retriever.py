@@ -54,11 +54,11 @@ def test_batch_size_never_changes_a_code(retriever, pictures):
 
 
 def test_shapes_and_dtypes(retriever, pictures):
-    assert retriever.embed_images(pictures).shape == (5, 24)
+    assert retriever.embed_images(pictures).shape == (5, 48)
     assert retriever.embed_images(pictures).dtype == np.float32
     assert len(retriever.encode_texts([])) == 0
     assert retriever.encode_texts([]).bits == 33
-    assert retriever.embed_texts([]).shape == (0, 24)
+    assert retriever.embed_texts([]).shape == (0, 48)
 
 
 def test_images_come_as_paths_pictures_and_pixels(retriever, pictures, tmp_path):

@@ -21,7 +21,7 @@ def neighbours(features: Tensor, relaxed: Tensor, *, scale: float) -> Tensor:
     L = 1/B sum_i KL(p_i || q_i).
 
     Args:
-        features: c (B, D); they are what is kept, and get no gradient.
+        features: c (B, D).
         relaxed: h (B, bits), the codes of the same items.
         scale: > 0; the larger, the more the nearest alone count.
 
@@ -32,7 +32,7 @@ def neighbours(features: Tensor, relaxed: Tensor, *, scale: float) -> Tensor:
         >>> float(neighbours(torch.eye(3), torch.eye(3), scale=5.0))
         0.0
     """
-    wanted, have = (_logs(rows, scale) for rows in (features.detach(), relaxed))
+    wanted, have = (_logs(rows, scale) for rows in (features, relaxed))
     return functional.kl_div(have, wanted, log_target=True, reduction="batchmean")
 
 

@@ -331,10 +331,10 @@ class CRCGS(Method):
         (v, a), (t, b) = self._halves(given(batch.query)), self._halves(given(batch.target))
         labels = given(batch.labels)
         similar = similarity(labels)
-        terms = {} if v is None or t is None else self._base(v, t, labels, similar)
-        return terms if a is None or b is None else terms | self._converted(a, b, batch, similar)
+        terms = {} if v is None or t is None else self._base_terms(v, t, labels, similar)
+        return terms if a is None or b is None else terms | self._converted_terms(a, b, batch, similar)
 
-    def _base(self, v: Tensor, t: Tensor, labels: Tensor, similar: Tensor) -> dict[str, Tensor]:
+    def _base_terms(self, v: Tensor, t: Tensor, labels: Tensor, similar: Tensor) -> dict[str, Tensor]:
         """What the base features learn by."""
         o, terms = self.o, {}
         if o.classification_weight:
@@ -349,7 +349,7 @@ class CRCGS(Method):
             terms["pair"] = o.pair_weight * torch.stack(pairs).sum()
         return terms
 
-    def _converted(self, a: Tensor, b: Tensor, batch: Batch, similar: Tensor) -> dict[str, Tensor]:
+    def _converted_terms(self, a: Tensor, b: Tensor, batch: Batch, similar: Tensor) -> dict[str, Tensor]:
         """What the converted features learn by."""
         o, terms = self.o, {}
         scale = 1 / o.contrastive_temperature

@@ -117,12 +117,12 @@ def test_embeddings_are_measured_too(runs):
     value = told["scores"]["CRCGS"]["i2t"]["means"]["map"]
     for form in ("table", "markdown", "latex"):
         text = call("evaluate", run, "--by", "embedding", "--format", form).stdout
-        assert "map, embeddings of 12 dimensions, cosine, ties: expected, database: encoded" in text
+        assert "map, embeddings of 24 dimensions, cosine, ties: expected, database: encoded" in text
         assert f"{value:.4f}" in text
         assert "bits" not in text
     text = call("evaluate", run, "--by", "embedding", "--format", "csv").stdout
     records = list(csv.DictReader(io.StringIO(text)))
-    assert {(record["bits"], record["dimension"]) for record in records} == {("", "12")}
+    assert {(record["bits"], record["dimension"]) for record in records} == {("", "24")}
     text = call("evaluate", run, "--format", "csv").stdout
     assert {(r["bits"], r["dimension"]) for r in csv.DictReader(io.StringIO(text))} == {("10", "")}
     assert "embeddings have no Hamming radius" in refused(

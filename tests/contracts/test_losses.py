@@ -234,7 +234,6 @@ CASES = {
         lambda g: {"features": features(g), "relaxed": torch.tanh(features(g))},
         neighbours_oracle,
         ({"scale": 5.0}, {"scale": 0.5}),
-        still=("features",),
     ),
     "noise_contrastive": Case(
         lambda g: {"teacher": features(g), "student": features(g)},

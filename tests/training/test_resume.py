@@ -40,7 +40,8 @@ CRCGS = PUBLISHED | {
     "stages": {
         "image_to_text": {"epochs": 3, "batch_size": 4},
         "text_to_image": {"epochs": 3, "batch_size": 4, "schedule": "plateau"},
-        "codes": {"epochs": 6, "batch_size": 4, "schedule": "cosine", "warmup": 3},
+        "embedding": {"epochs": 6, "batch_size": 4, "schedule": "cosine", "warmup": 3},
+        "codes": {"epochs": 3, "batch_size": 4},
     },
 }  # fmt: skip
 DCMH = PUBLISHED | {
