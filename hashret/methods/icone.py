@@ -59,7 +59,8 @@ class IConEOptions:
             takes CLIP's and SigLIP's own projections, as the paper seems to; two encoders that never met need ``mlp``.
         width: Hidden width of a head.
         layers: Hidden layers of a head.
-        dropout: Share of a tower's features dropped before its head, in training.
+        image_dropout: Share of an image's features dropped before the head, in training.
+        text_dropout: The same of a text's.
         standardize: Of which modality each feature is brought to mean 0 and variance 1 before its head.
         temperature: Where the learnable temperature of the contrast begins (CLIP's 0.07); never below 1/100.
         instance_scale: What the cosine of a feature and its class is multiplied by. With cosines the classifier of n
@@ -82,7 +83,8 @@ class IConEOptions:
     head: HeadKind = "mlp"
     width: Annotated[int, Field(ge=1)] = 1024
     layers: Annotated[int, Field(ge=1)] = 1
-    dropout: Share = 0.1
+    image_dropout: Share = 0.1
+    text_dropout: Share = 0.1
     standardize: Standardized = "none"
     temperature: Annotated[float, Field(ge=1 / LARGEST_SCALE)] = 0.07
     instance_scale: Annotated[float, Field(gt=0)] = 16.0
@@ -144,10 +146,10 @@ class IConE(Method):
         self._encoders = trainable(image) + trainable(text)
         self.image_head, self.text_head = (
             ProjectionHead(
-                encoder.dimension, o.dimension, o.head, width=o.width, layers=o.layers, dropout=o.dropout,
+                encoder.dimension, o.dimension, o.head, width=o.width, layers=o.layers, dropout=dropout,
                 standardize=o.standardize in (modality, "both"),
             )
-            for encoder, modality in ((image, "images"), (text, "texts"))
+            for encoder, dropout, modality in ((image, o.image_dropout, "images"), (text, o.text_dropout, "texts"))
         )  # fmt: skip
         self.log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
         self.hash = CodeContrast(
