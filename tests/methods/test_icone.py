@@ -17,7 +17,8 @@ PIXELS, WORDS = 10, 12
 
 def build(instances=PAIRS, **options):
     torch.manual_seed(0)
-    sizes = {"bits": 32, "dimension": 24, "width": 48, "hash_width": 48, "image_dropout": 0.0, "text_dropout": 0.0} | options
+    sizes = {"bits": 32, "dimension": 24, "width": 48, "hash_width": 48, "image_dropout": 0.0, "text_dropout": 0.0}
+    sizes |= options
     image, text = VectorEncoder(dimension=PIXELS), VectorEncoder(dimension=WORDS)
     return KIND(image, text, classes=0, words=WORDS, options=KIND.options(**sizes), instances=instances)
 
