@@ -7,16 +7,16 @@ support sets, and a hash layer on frozen features. What the paper publishes is :
 (``variant: published``); there only v and t are retrieved, and contrast reaches them by way of a shared tower, where it
 adds nothing that can be measured. Here:
 
-* both are retrieved: an item is its base features beside its converted ones, each of length 1. They err differently.
-  What learns to tell labels places the training items, which are the database, exactly; what learns by contrast
-  understands new images better. Each has towers of its own, since one pair of towers for both is worse at both;
+* both are retrieved: an item is its base features beside its converted ones, each of length 1, and each half has
+  towers of its own. What learns to tell labels is to place the training items, which are the database, exactly; what
+  learns by contrast is to understand new images;
 * the contrast is supervised (Khosla et al., NeurIPS 2020): any two items of a batch that share a label are right for
   each other, image with text, image with image and text with text;
 * the base features are drawn to their labels, and the two views of an item to each other, by the mean distance of an
   item, as DSCMR's release does (Zhen et al., CVPR 2019); cross-entropy is an option;
 * the hash layer is linear and sees the codes themselves, by a gradient that goes straight through the sign. It keeps
-  for each item how the others stand around it (:func:`~hashret.losses.neighbours`), which the paper's difference of
-  cosines keeps less well;
+  for each item how the others stand around it (:func:`~hashret.losses.neighbours`), in place of the paper's difference
+  of cosines;
 * inputs are standardised, towers are wide, images are dropped out in part.
 
 The pairwise likelihood of the base network, the auxiliary generative features and the support sets are here as terms
@@ -141,7 +141,7 @@ class CRCGSOptions:
     @property
     def has_contrast(self) -> bool:
         """Whether anything teaches converted features; without it there are none."""
-        return bool(self.contrastive_weight or self.intra_weight)
+        return bool(self.contrastive_weight or self.intra_weight or self.support_weight or self.generative_weight)
 
 
 class Towers(nn.Module):
@@ -224,7 +224,8 @@ class CRCGS(Method):
         o, pictures, g = options, image.dimension, options.generative_dimension
         if not o.has_base and not o.has_contrast:
             raise InputError(
-                "method", expected="a weight above 0 for classification, pair, contrastive or intra", got="0 for all",
+                "method", got="0 for all",
+                expected="a weight above 0 for classification, pair, contrastive, intra, support or generative",
                 remedy="Leave one half of the shared space something to learn by.",
             )  # fmt: skip
         scratch = {
@@ -258,7 +259,7 @@ class CRCGS(Method):
         """A generator; or both halves of the shared space and the heads of terms that have a weight; or the hash."""
         space: list[nn.Module] = [half for half in (self.base, self.converted) if half is not None]
         space += [self.classifier] if self.o.classification_weight else []
-        space += [self.image_conversion, self.text_conversion] if self._is_generative else []
+        space += [self.image_conversion, self.text_conversion] if self.o.generative_weight else []
         networks: dict[str, list[nn.Module]] = {
             "image_to_text": [self.image_to_text],
             "text_to_image": [self.text_to_image],
@@ -275,7 +276,7 @@ class CRCGS(Method):
         pooled = self.pooled(inputs)
         if stage.name == "text_to_image":
             return pooled
-        if not self._is_generative:
+        if not self.o.generative_weight:
             return pooled.new_empty((len(pooled), 0))
         teacher = self.image_to_text if side == "query" else self.text_to_image
         features: Tensor = teacher.encoder(pooled)
@@ -298,10 +299,6 @@ class CRCGS(Method):
     def relaxed(self, inputs: Inputs) -> Tensor:
         """Relaxed codes (B, bits)."""
         return self._hashed(self.embed(inputs))
-
-    @property
-    def _is_generative(self) -> bool:
-        return self.o.has_contrast and self.o.generative_weight > 0
 
     def _halves(self, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
         """Base and converted features of one modality, (B, options.dimension) each."""

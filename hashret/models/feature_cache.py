@@ -108,7 +108,7 @@ class FeatureCache:
         keys = list(missing)
         for start in range(0, len(keys), ROWS):
             part = keys[start : start + ROWS]
-            items = [_only(examples[places[key][0]], side) for key in part]
+            items = [one_side(examples[places[key][0]], side) for key in part]
             rows = _encode(encoder.to(where), processor, items, side, block, where)
             _store(folder, part, rows)
             for key, values in zip(part, rows, strict=True):
@@ -167,7 +167,7 @@ def fingerprint(encoder: Encoder, processor: Processor, side: Side, block: int, 
     return found.hexdigest()
 
 
-def _only(example: Example, side: Side) -> Example:
+def one_side(example: Example, side: Side) -> Example:
     """The example without its other side."""
     return (
         Example(image=example.image, key=example.key)

@@ -20,7 +20,16 @@ from torch import Tensor
 from hashret.arrayfile import read_arrays, write_arrays
 from hashret.errors import FileError, InputError, NonFiniteError
 from hashret.examples import Example
-from hashret.models.feature_cache import FeatureCache, Progress, digest, fingerprint, prepared, threads_for, together
+from hashret.models.feature_cache import (
+    FeatureCache,
+    Progress,
+    digest,
+    fingerprint,
+    one_side,
+    prepared,
+    threads_for,
+    together,
+)
 from hashret.models.features import Encoder, Features, Inputs, Side, evaluating
 from hashret.models.processor import Processor
 from hashret.models.ragged import ragged_in_blocks
@@ -108,10 +117,7 @@ def _encode(
     encoder: Encoder, processor: Processor, items: Sequence[Example], side: Side, block: int, device: torch.device
 ) -> list[Tokens]:
     """Run the encoder over the items, a block at a time, in evaluation mode; the tokens of each that are some."""
-    only = [
-        Example(image=item.image, key=item.key) if side == "image" else Example(text=item.text, key=item.key)
-        for item in items
-    ]
+    only = [one_side(item, side) for item in items]
     parts: list[Tokens] = []
     with evaluating(encoder):
         for inputs in prepared(processor, only, together(side, block), threads=threads_for(side)):

@@ -26,11 +26,12 @@ _INFINITE = np.uint16(0x7C00)
 
 
 def _pair(row: Any, query: Any) -> Any:
-    """Product of a row with a query, and of the row with itself; chosen by the row's type where a kernel is compiled.
+    """Product of a row with a query, and of the row with itself, chosen by the row's type.
 
-    A kernel that closed over one of two compiled functions would be compiled anew in every process.
+    Compiled kernels choose when they are compiled (:func:`_pair_of`): one that closed over one of two compiled
+    functions would be compiled anew in every process.
     """
-    raise NotImplementedError
+    return (_half if row.dtype == np.uint16 else _plain)(row, query)
 
 
 def _plain(row: Any, query: Any) -> Any:

@@ -147,13 +147,18 @@ def test_an_embedding_is_base_features_beside_converted_ones():
     ("options", "terms"), [(NO_BASE, {"contrast", "intra"}), (NO_CONTRAST, {"classification", "invariance"})]
 )
 def test_a_half_that_nothing_teaches_is_not_there(options, terms):
-    method = build(generative_weight=1.0, **options)
-    method.get_buffer("taught").fill_(True)
-    found = set(terms_of(method, batch(method)))
-    assert found == terms | ({"generative"} if options is NO_BASE else set())
+    method = build(**options)
+    assert set(terms_of(method, batch(method))) == terms
     assert method.dimension == 10
     assert method.embed(batch(method).query).shape == (ITEMS, 10)
     assert len(list(build().parameters())) - len(list(method.parameters())) == 6, "two towers and their shared layer"
+
+
+@pytest.mark.parametrize(("weight", "term"), [("generative_weight", "generative"), ("support_weight", "support_set")])
+def test_no_term_that_has_a_weight_is_left_out(weight, term):
+    method = build(**NO_CONTRAST, **{weight: 1.0})
+    method.get_buffer("taught").fill_(True)
+    assert set(terms_of(method, batch(method))) == {"classification", "invariance", term}
 
 
 def test_something_has_to_teach_the_shared_space():

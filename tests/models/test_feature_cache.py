@@ -96,6 +96,15 @@ def test_the_second_call_runs_no_network_and_gives_the_same_bits(cache, processo
     assert encoder.training
 
 
+def test_texts_of_one_length_share_a_block(cache, processor) -> None:
+    """Short and long texts in turn: each length fills its blocks, instead of half of every block being repeats."""
+    encoder = Counting()
+    mixed = [Example(text=" ".join(WORDS[number : number + (1, 20)[number % 2]])) for number in range(32)]
+    found = cache.features(encoder, processor, mixed, "text", block=8)
+    assert encoder.calls == [8] * 4
+    assert np.allclose(found, naive(encoder, processor, mixed), atol=1e-6)
+
+
 def test_duplicates_and_known_items_are_not_computed_again(cache, processor) -> None:
     encoder = Counting()
     first = cache.features(encoder, processor, texts(*range(16), *range(16), 3, 3), "text")

@@ -16,9 +16,16 @@ from hashret.codes import binarize
 from hashret.errors import InputError, NonFiniteError, WidthError
 from hashret.search import EmbeddingStore, HammingIndex, Hits, Scored, rerank
 from hashret.search.hits import PAD_DISTANCE, PAD_ID
-from hashret.search.rerank_kernels import scorer
+from hashret.search.rerank_kernels import _pair, scorer
 
 DTYPES = ("float32", "float16", "int8")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_pair_means_the_same_without_the_compiler(dtype):
+    row, query = np.array([3, -2, 0, 1], dtype), np.array([0.5, 2, 7, -1.25])
+    product, square = _pair(row.view(np.uint16) if dtype == "float16" else row, query)
+    assert (product, square) == (-3.75, 14.0)
 
 
 def shortlists(ids: Any) -> Hits:
