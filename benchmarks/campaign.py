@@ -1,7 +1,9 @@
 """campaign: every method at every width with every seed, a run folder each.
 
 The scripts that print tables share this. A run that is trained and measured is not repeated, and one that was killed
-goes on where it stood, so that the same command given again ends in the same table (:mod:`fieldtable`).
+goes on where it stood, so that the same command given again ends in the same table (:mod:`fieldtable`). Where a method
+learns its codes last, on an embedding that knows nothing of their width, the embedding is trained once for all widths
+of a seed.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from published import PublishedRow
 
 from hashret.arrayfile import read_arrays, replace_file
 from hashret.errors import InputError
+from hashret.methods import METHODS
 from hashret.pipeline import evaluate_run, read_recipe, train
 from hashret.pipeline.evaluate import By, Database
 from hashret.recipe import Recipe
@@ -86,6 +89,8 @@ class Entry:
         """What trains the same at the command line."""
         data = ["--data", self.root] if self.root else []
         sets = [part for override in self.overrides for part in ("--set", override)]
+        start = Run(self.folder).start
+        data += ["--from", json.loads(start.read_text(encoding="utf-8"))["run"]] if start.exists() else []
         return shlex.join(["hashret", "train", os.path.relpath(self.source), *sets, *data, "--out", str(self.folder)])
 
 
@@ -239,7 +244,10 @@ def run_all(runs: Sequence[Entry], demand_of: Callable[[Entry], Demand]) -> list
         trained = _is_trained(entry)
         if not trained:
             say(f"{name}: {'goes on' if (entry.folder / 'last.safetensors').exists() else 'begins'}")
-            train(entry.recipe, entry.folder, data=entry.root, resume=True, quiet=True, say=once)
+            start = None if (entry.folder / "last.safetensors").exists() else _trained_before(entry, runs)
+            if start is not None:
+                say(f"{name}: on the embedding of {start}")
+            train(entry.recipe, entry.folder, data=entry.root, resume=True, start=start, quiet=True, say=once)
         begun, content, told = time.monotonic(), dict[By, Content](), []
         for part in demand.by:
             found = _kept(entry, demand, part)
@@ -270,6 +278,16 @@ def check_same_data(outcomes: Sequence[Outcome]) -> None:
             "runs", expected="results of the same queries and galleries", got="; ".join(map(": ".join, told.items())),
             remedy="Give the recipes the same data section, or make a table of each.",
         )  # fmt: skip
+
+
+def _trained_before(entry: Entry, runs: Sequence[Entry]) -> Path | None:
+    """A trained run of the same embedding: it differs in bits, and these nothing reads but the last stage."""
+    stages = METHODS[entry.recipe.method.name].stages
+    trained = [stage.name for stage in stages if entry.recipe.stages[stage.name]["epochs"]]
+    if len(trained) < 2 or trained[-1] != "codes":
+        return None
+    alike = [run for run in runs if (run.method, run.seed) == (entry.method, entry.seed) and run.bits != entry.bits]
+    return next((run.folder for run in alike if _is_trained(run)), None)
 
 
 def _training_seconds(entry: Entry) -> float:

@@ -23,6 +23,7 @@ README = """This folder is one hashret run.
 
 recipe.yaml        every option of the run, defaults filled in, and where its data was
 environment.json   machine, versions and number of threads
+start.json         the run whose first stages were taken up, where --from named one
 rejected.jsonl     items of the dataset that could not be used, each with the reason
 log.jsonl          one line an epoch: stage, mean losses, validation score, learning rates, seconds
 last.safetensors   the newest checkpoint; `hashret train ... --resume` goes on from it
@@ -94,6 +95,11 @@ class Run:
         return whole, per_query
 
     @property
+    def start(self) -> Path:
+        """What another run has learned that this one took up; there is no such file where there was none."""
+        return self.folder / "start.json"
+
+    @property
     def model(self) -> Path:
         """The folder of the trained model."""
         return self.folder / "model"
@@ -116,10 +122,10 @@ class Run:
             FileError: The folder cannot be written.
         """
         run = cls(Path(folder))
-        content = {**recipe.to_dict(), "root": os.path.abspath(data) if data else None}
+        content = _content(recipe, data)
         path = run.folder / "recipe.yaml"
         if path.exists():
-            run._check_resume(content, resume)
+            run._check_resume(recipe, data, resume)
         try:
             run.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -166,11 +172,20 @@ class Run:
         lines = "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows)
         replace_file(self.folder / "rejected.jsonl", lines.encode("utf-8", "surrogateescape"))
 
+    def write_start(self, folder: Path, stages: Sequence[str]) -> None:
+        """Note whose stages the run has taken up."""
+        self.write_json(self.start, {"run": os.path.abspath(folder), "stages": list(stages)})
+
     def read_log(self) -> list[dict[str, Any]]:
         """The log, one mapping an epoch."""
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
-    def _check_resume(self, content: Mapping[str, Any], resume: bool) -> None:
+    def differences(self, recipe: Recipe, data: str | None) -> list[str]:
+        """What the run was trained by otherwise, a line for each key: ``method.bits 32 (was 64)``."""
+        before = yaml.safe_load((self.folder / "recipe.yaml").read_text(encoding="utf-8"))
+        return _differences(before, json.loads(json.dumps(_content(recipe, data))))
+
+    def _check_resume(self, recipe: Recipe, data: str | None, resume: bool) -> None:
         if not resume:
             raise TrainingError(
                 str(self.folder),
@@ -178,8 +193,7 @@ class Run:
                 got="a run",
                 remedy="Add --resume to go on with it, or choose another --out.",
             )
-        before = yaml.safe_load((self.folder / "recipe.yaml").read_text(encoding="utf-8"))
-        changed = _differences(before, json.loads(json.dumps(content)))
+        changed = self.differences(recipe, data)
         if changed:
             raise TrainingError(
                 str(self.folder),
@@ -187,6 +201,11 @@ class Run:
                 got="; ".join(changed),
                 remedy="Resume with the same recipe and --set, or train into another folder.",
             )
+
+
+def _content(recipe: Recipe, data: str | None) -> dict[str, Any]:
+    """What recipe.yaml holds."""
+    return {**recipe.to_dict(), "root": os.path.abspath(data) if data else None}
 
 
 def _differences(before: Any, after: Any, path: str = "") -> list[str]:

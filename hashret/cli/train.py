@@ -17,9 +17,22 @@ __all__ = ["train"]
 @click.option("--data", type=click.Path(exists=True), help="Root of the dataset.")
 @click.option("--out", type=click.Path(file_okay=False), help="Run folder [default: runs/RECIPE].")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="RUN",
+    help="Train the last stage alone, on what RUN has learned; only bits and that stage's settings may differ.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 def train(
-    recipe: str, overrides: tuple[str, ...], data: str | None, out: str | None, resume: bool, quiet: bool
+    recipe: str,
+    overrides: tuple[str, ...],
+    data: str | None,
+    out: str | None,
+    resume: bool,
+    start: str | None,
+    quiet: bool,
 ) -> None:
     """Train what RECIPE says, then measure it on the test split.
 
@@ -33,6 +46,6 @@ def train(
     folder = Path(out) if out else Path("runs") / Path(recipe).stem
     speak = (lambda line: None) if quiet else say
     checked = pipeline.read_recipe(recipe, overrides)
-    pipeline.train(checked, folder, data=data, resume=resume, quiet=quiet, say=speak)
+    pipeline.train(checked, folder, data=data, resume=resume, start=start, quiet=quiet, say=speak)
     print_results(pipeline.evaluate_run(folder, data=data, say=speak))
     speak(f"run folder: {folder}")

@@ -48,6 +48,8 @@ class StageSettings:
         warmup: Steps over which the learning rate rises linearly from 0.
         clip: Largest gradient norm of a turn; 0 = no clipping.
         patience: Epochs without a better validation score after which the stage ends; 0 = never.
+        validate_every: Epochs between validations, >= 1; the last epoch is always validated. The best of the validated
+            epochs is kept.
         accumulate: Batches a step: each turn averages the gradients of so many successive batches, every batch at equal
             weight, and its optimiser steps once. The last step of an epoch averages over the batches that are left.
             Rates, warm-up, clipping and checkpoints count steps; a loss still sees one batch. Where turns share a
@@ -68,6 +70,7 @@ class StageSettings:
     warmup: Annotated[int, Field(ge=0)] = 0
     clip: Annotated[float, Field(ge=0)] = 0.0
     patience: Annotated[int, Field(ge=0)] = 0
+    validate_every: Annotated[int, Field(ge=1)] = 1
     accumulate: Annotated[int, Field(ge=1)] = 1
     chunk: Annotated[int, Field(ge=0)] = 0
 

@@ -13,7 +13,7 @@ import torch
 
 from hashret.data import DATASETS
 from hashret.data.quarantine import Rejected, quarantine
-from hashret.errors import DataError
+from hashret.errors import DataError, TrainingError
 from hashret.evaluation import evaluate
 from hashret.examples import Example, RetrievalDataset, Task
 from hashret.methods import METHODS, VARIANTS
@@ -36,7 +36,7 @@ from hashret.pipeline.two_stage import fine_ranking
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
-from hashret.training import Fit, PairTable, fit
+from hashret.training import Fit, PairTable, Start, fit
 from hashret.training.pairs import distinct, instance_numbers, random_state
 
 __all__ = ["Say", "build", "device_named", "freeze", "load_data", "read_recipe", "train"]
@@ -72,6 +72,7 @@ def train(
     *,
     data: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    start: str | os.PathLike[str] | None = None,
     quiet: bool = False,
     say: Say = lambda line: None,
 ) -> Retriever:
@@ -82,6 +83,8 @@ def train(
         out: The run folder.
         data: Root of the dataset; not needed for one that is drawn.
         resume: Go on with an interrupted run in ``out``; on a CPU it ends in the same weights, bit for bit.
+        start: Folder of a run whose recipe differs in ``method.bits``, in the last stage that is trained or in how it
+            is evaluated, and no further: only that stage is trained, on what the stages before it have learned there.
         quiet: No progress bar.
         say: Told in a line what happens.
 
@@ -97,6 +100,7 @@ def train(
     check_demands(recipe.method.name, dataset)
     check_validation(METHODS[recipe.method.name], recipe.stages, dataset)
     torch.manual_seed(random_state(recipe.training.seed))
+    begun = None if start is None else taken_up(recipe, root, Run.open(start))
     method, processor = build(recipe, dataset)  # what cannot be built leaves no folder behind
     run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
     run.write_rejected([asdict(item) for item in rejected])
@@ -124,10 +128,36 @@ def train(
         )
 
     settings = {name: StageSettings(**values) for name, values in recipe.stages.items()}
-    fit(method, table, settings, how, validate, resume=resume)
+    if begun is not None:
+        run.write_start(begun.folder, begun.after)
+    fit(method, table, settings, how, validate, resume=resume, start=begun)
     retriever = Retriever(method, processor, device=device)
     retriever.save_pretrained(run.model)
     return retriever
+
+
+def taken_up(recipe: Recipe, root: str | None, run: Run) -> Start:
+    """How a recipe's last stage is trained on what another run has learned.
+
+    Raises:
+        TrainingError: The run is of another recipe or other data, or has no stage before its last.
+    """
+    trained = [stage.name for stage in METHODS[recipe.method.name].stages if recipe.stages[stage.name]["epochs"]]
+    if len(trained) < 2:
+        raise TrainingError(
+            str(run.folder), expected="a method that trains its last stage on others", got=recipe.method.name,
+            remedy="Train it from the start.",
+        )  # fmt: skip
+    changed = [
+        difference for difference in run.differences(recipe, root)
+        if not difference.startswith(("method.bits ", f"stages.{trained[-1]}.", "evaluation."))
+    ]  # fmt: skip
+    if changed:
+        raise TrainingError(
+            str(run.folder), expected="this recipe but for its bits, its last stage and its evaluation",
+            got="; ".join(changed), remedy="Train this one from the start.",
+        )  # fmt: skip
+    return Start(run.folder, trained[-1], tuple(trained[:-1]))
 
 
 def load_data(recipe: Recipe, root: str | None, say: Say) -> tuple[RetrievalDataset, list[Rejected]]:

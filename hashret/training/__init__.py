@@ -2,5 +2,6 @@
 
 from hashret.training.loop import Fit, fit
 from hashret.training.pairs import PairTable
+from hashret.training.start import Start
 
-__all__ = ["Fit", "PairTable", "fit"]
+__all__ = ["Fit", "PairTable", "Start", "fit"]

@@ -38,6 +38,7 @@ from hashret.training.gradient_cache import refuse_batch_statistics
 from hashret.training.groups import parameter_groups
 from hashret.training.pairs import PairTable, random_state
 from hashret.training.progress import TrainingBar
+from hashret.training.start import Start, take_up
 
 __all__ = ["Fit", "fit"]
 
@@ -80,6 +81,7 @@ def fit(
     validate: Validate,
     *,
     resume: bool,
+    start: Start | None = None,
 ) -> None:
     """Train a method through all its stages.
 
@@ -90,6 +92,7 @@ def fit(
         how: Folder, seed, device.
         validate: Gives a stage's score (higher is better) on the validation split.
         resume: Continue from ``folder/last.safetensors`` if there is one.
+        start: Where to begin a run that has no checkpoint yet; None for the first stage and fresh weights.
 
     Raises:
         TrainingError: A loss became NaN or infinite, a stage is resumed on other items than it began with, its encoders
@@ -102,7 +105,12 @@ def fit(
             refuse_batch_statistics(method, stage)
     model: Method = accelerator.prepare_model(method)
     last = how.folder / "last.safetensors"
-    progress = load_checkpoint(last, method, None) if resume and last.exists() else Progress()
+    if resume and last.exists():
+        progress = load_checkpoint(last, method, None)
+    else:
+        progress = Progress() if start is None else take_up(start, method, how.folder / "log.jsonl")
+        if start is not None:
+            save_checkpoint(last, method, {}, progress)
     with TrainingBar(quiet=how.quiet) as bar:
         for stage in method.stages[progress.stage :]:
             run = _StageRun(model, method, table, stage, settings[stage.name], how, accelerator, bar, progress)
@@ -156,11 +164,7 @@ class _StageRun:
         for turn in stage.turns:
             groups = parameter_groups(method, stage, turn, settings)
             self.own[turn.name] = [parameter for group in groups for parameter in group["params"]]
-            optimizer = torch.optim.AdamW(
-                groups,
-                betas=settings.betas,
-                weight_decay=settings.weight_decay,
-            )
+            optimizer = torch.optim.AdamW(groups, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)
             self.optimizers[turn.name] = accelerator.prepare_optimizer(optimizer)
             if settings.schedule == "plateau":
                 self.plateaus[turn.name] = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -183,7 +187,8 @@ class _StageRun:
         while progress.epoch < settings.epochs and not self._exhausted():
             begun = time.monotonic()
             losses = self._epoch()
-            score = validate(self.method, self.stage) if self.stage.measure != "none" else None
+            due = (progress.epoch + 1) % settings.validate_every == 0 or progress.epoch + 1 == settings.epochs
+            score = validate(self.method, self.stage) if due and self.stage.measure != "none" else None
             self._judge(losses, score)
             seconds = time.monotonic() - begun
             progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
@@ -277,6 +282,8 @@ class _StageRun:
             save_weights(
                 self.best, self.method, {"stage": self.stage.name, "epoch": progress.best_epoch, "score": score}
             )
+        if score is None and self.stage.measure != "none":
+            return  # a schedule that goes by scores waits for the next
         for turn, plateau in self.plateaus.items():
             plateau.step(score if score is not None else -sum(losses.values()))
             progress.schedulers[turn] = {
