@@ -64,7 +64,7 @@ def score(recipe: Recipe, folder: Path, root: str | None) -> dict[str, Any]:
     last = [row for row in judged if row["stage"] == judged[-1]["stage"]]
     best = max(last, key=lambda row: row["validation"])
     seconds = sum(row["seconds"] for row in rows)
-    return {"validation": best["validation"], "epoch": best["epoch"], "epochs": len(last), "seconds": seconds}
+    return {"validation": best["validation"], "epoch": best["epoch"], "epochs": last[-1]["epoch"], "seconds": seconds}
 
 
 def main() -> None:
