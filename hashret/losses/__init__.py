@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from hashret.losses.batch_classification import batch_classification
 from hashret.losses.consistent import consistency
 from hashret.losses.contrastive import noise_contrastive
 from hashret.losses.frobenius import frobenius
@@ -12,6 +13,7 @@ from hashret.losses.info_nce import equal_rows, info_nce, supervised_contrast
 from hashret.losses.instance import instance
 from hashret.losses.invariance import invariance
 from hashret.losses.likelihood import pair_likelihood, product_likelihood, similarity
+from hashret.losses.multilevel import level_weights
 from hashret.losses.neighbours import neighbours
 from hashret.losses.quantization import balance, quantization, straight_through, structure
 from hashret.losses.support_set import support_set
@@ -21,6 +23,7 @@ __all__ = [
     "LOSSES",
     "adversarial",
     "balance",
+    "batch_classification",
     "consistency",
     "distillation",
     "equal_rows",
@@ -28,6 +31,7 @@ __all__ = [
     "info_nce",
     "instance",
     "invariance",
+    "level_weights",
     "neighbours",
     "noise_contrastive",
     "pair_likelihood",
@@ -45,6 +49,7 @@ __all__ = [
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "adversarial": adversarial,
     "balance": balance,
+    "batch_classification": batch_classification,
     "consistency": consistency,
     "distillation": distillation,
     "frobenius": frobenius,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["equal_rows", "info_nce", "supervised_contrast"]
+__all__ = ["equal_rows", "info_nce", "scaled_cosines", "supervised_contrast"]
 
 
 def equal_rows(rows: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def info_nce(queries: Tensor, targets: Tensor, same: Tensor, *, scale: Tensor | 
     Returns:
         A scalar, in [0, log B + 2 * scale].
     """
-    logits = _logits(queries, targets, scale)
+    logits = scaled_cosines(queries, targets, scale)
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     logits = logits.masked_fill((same != 0) & ~own, -torch.inf)
     matching = torch.arange(len(logits), device=logits.device)
@@ -71,15 +71,18 @@ def supervised_contrast(queries: Tensor, targets: Tensor, positive: Tensor, *, s
     Returns:
         A scalar, >= 0; it cannot fall below the mean of log |P_i|.
     """
-    logits = _logits(queries, targets, scale)
+    logits = scaled_cosines(queries, targets, scale)
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     share = ((positive != 0) | own).to(logits.dtype)
     share = share / share.sum(1, keepdim=True)
     return -((share * logits.log_softmax(1)).sum() + (share * logits.T.log_softmax(1)).sum()) / (2 * len(logits))
 
 
-def _logits(queries: Tensor, targets: Tensor, scale: Tensor | float) -> Tensor:
-    """Scaled cosines (B, B), in float32 also under autocast: at scale 100 half a per cent of a cosine is half a nat."""
+def scaled_cosines(queries: Tensor, targets: Tensor, scale: Tensor | float) -> Tensor:
+    """Cosines of queries (B, D) and targets (B, D), times a scale: (B, B).
+
+    In float32 also under autocast: at scale 100 half a per cent of a cosine is half a nat.
+    """
     with torch.autocast(queries.device.type, enabled=False):
         x, y = (side if side.dtype == torch.float64 else side.float() for side in (queries, targets))
         return scale * (functional.normalize(x, dim=1) @ functional.normalize(y, dim=1).T)

@@ -1,7 +1,8 @@
 """A hash layer on a finished embedding, trained by contrast: the codes of methods whose papers have none.
 
 Each relaxed code has to find that of its own pair in the batch (the symmetric InfoNCE with a learnable temperature),
-little is lost to the sign, and every bit is set for half of the items. It knows neither images nor texts, and no stage.
+little is lost to the sign, and every bit is set for half of the items. It knows no stage. What contrasts share stands
+here too: who is nobody's negative, and the temperature.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from hashret.losses import balance, equal_rows, info_nce, quantization
+from hashret.models.features import Inputs
 from hashret.models.heads import HashLayer, mlp
 
-__all__ = ["LARGEST_SCALE", "CodeContrast", "clamped_scale", "not_negatives"]
+__all__ = ["LARGEST_SCALE", "CodeContrast", "alike", "clamped_scale", "not_negatives"]
 
 LARGEST_SCALE = 100.0
 
@@ -91,10 +93,16 @@ def not_negatives(query: Tensor, target: Tensor, number: Tensor) -> Tensor:
     return together(query) | together(target) | equal_rows(number)
 
 
-def clamped_scale(log_scale: nn.Parameter) -> Tensor:
+def alike(inputs: Inputs) -> Tensor:
+    """Which items are equal as the encoders see them: no network can tell them apart, bool (B, B)."""
+    parts = (inputs.image, inputs.text, inputs.text_mask)
+    return torch.stack([equal_rows(part) for part in parts if part is not None]).all(0)
+
+
+def clamped_scale(log_scale: nn.Parameter, largest: float = LARGEST_SCALE) -> Tensor:
     """1 / temperature of a learnable logarithm of it, which is held at 100 at most (CLIP)."""
     with torch.no_grad():
-        log_scale.clamp_(max=math.log(LARGEST_SCALE))
+        log_scale.clamp_(max=math.log(largest))
     return log_scale.exp()
 
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.losses import equal_rows, info_nce, similarity, supervised_contrast
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, not_negatives
+from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, alike, clamped_scale, not_negatives
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HeadKind, ProjectionHead
@@ -150,7 +150,7 @@ class Contrastive(Method):
         if stage.name == "codes":
             return self._codes(batch)
         query, target = given(batch.query), given(batch.target)
-        same = _alike(query) | _alike(target)
+        same = alike(query) | alike(target)
         x, y = self.embed(query), self.embed(target)
         same = same | equal_rows(batch.instance)
         return {"contrast": info_nce(x, y, same, scale=clamped_scale(self.log_scale))} | self._labels(x, y, same, batch)
@@ -185,9 +185,3 @@ class Contrastive(Method):
         right = similarity(batch.labels).bool() | same
         supervised = supervised_contrast(x, y, right, scale=1 / self.o.label_temperature)
         return {"labels": self.o.label_weight * supervised}
-
-
-def _alike(inputs: Inputs) -> Tensor:
-    """Which items are equal as the encoders see them: no network can tell them apart, bool (B, B)."""
-    parts = (inputs.image, inputs.text, inputs.text_mask)
-    return torch.stack([equal_rows(part) for part in parts if part is not None]).all(0)

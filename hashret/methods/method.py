@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.errors import DataError, InputError
+from hashret.models.augmentation import Augmentation
 from hashret.models.features import Encoder, Features, Inputs
 
 __all__ = ["Batch", "Method", "Stage", "StageSettings", "Standardized", "Turn"]
 
-Side = Literal["query", "target"]
+Side = Literal["query", "target", "view"]
+"""A side of a training pair; its view is an augmented copy of the query's image, where the method asks for some."""
 Standardized = Literal["none", "images", "texts", "both"]
 """Whose features a method brings to mean 0 and variance 1 before its own layers; bags of words are better left alone,
 since their rare words would be the loudest."""
@@ -114,6 +116,8 @@ class Batch:
         instance: int64 (B,).
         query_fixed: What :meth:`Method.fixed` gave for these queries, (B, D), or None.
         target_fixed: The same of the targets.
+        view: Inputs of augmented copies of the B queries' images, without their texts, or None.
+        view_fixed: What :meth:`Method.fixed` gave for these, or None.
         items: Number of distinct training instances.
         steps: Batches of an epoch.
         scratch: What the turns of this step share, such as a forward pass; empty when a step begins. Only the last
@@ -128,6 +132,8 @@ class Batch:
     target_fixed: Tensor | None = None
     items: int = 0
     steps: int = 0
+    view: Inputs | None = None
+    view_fixed: Tensor | None = None
     scratch: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -148,6 +154,8 @@ class Batch:
             instance=self.instance.to(device),
             query_fixed=move(self.query_fixed),
             target_fixed=move(self.target_fixed),
+            view=self.view.to(device) if self.view else None,
+            view_fixed=move(self.view_fixed),
             scratch={},
         )
 
@@ -163,6 +171,8 @@ class Method(nn.Module, ABC):
             recipe: ``{"options": {...}, "stages": {...}}``.
         needs_labels: Whether every training pair must have labels.
         takes_composed: Whether an input may hold an image and a text; if not, it pairs images with texts.
+        needs_composed: Whether every training pair must be of an image and a text with an image.
+        reads_texts: Whether a text alone can be embedded.
         generates_texts: Whether it reads the bags of words of texts, for which a vocabulary is then fitted.
         reads_tokens: Whether it reads :attr:`Features.tokens <hashret.models.features.Features.tokens>`; what frozen
             encoders make is then kept as tokens.
@@ -185,6 +195,8 @@ class Method(nn.Module, ABC):
     Attributes:
         bits: Width of a code.
         dimension: Width of an embedding.
+        augmentation: How the augmented copies are made that its stages read beside the queries; None where none are.
+        copies: How many there are of each query's image.
         arguments: ``classes``, ``words`` and ``words_nonnegative``, so that a saved model can be built again.
         memory: What training remembers beside the weights, by name, such as the outputs of all training items; the
             method fills it. It is empty when a stage begins, saved with checkpoints and never with the model.
@@ -196,6 +208,8 @@ class Method(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     needs_labels: ClassVar[bool] = False
     takes_composed: ClassVar[bool] = False
+    needs_composed: ClassVar[bool] = False
+    reads_texts: ClassVar[bool] = True
     generates_texts: ClassVar[bool] = False
     reads_tokens: ClassVar[bool] = False
     looks_closer: ClassVar[bool] = False
@@ -220,6 +234,8 @@ class Method(nn.Module, ABC):
         self.dimension: int = options.dimension
         self.arguments = {"classes": classes, "words": words, "words_nonnegative": words_nonnegative}
         self.memory: dict[str, Tensor] = {}
+        self.augmentation: Augmentation | None = None
+        self.copies = 1
         if self.needs_labels and classes < 1:
             raise DataError(
                 type(self).__name__, expected="a dataset with labels", got="none",

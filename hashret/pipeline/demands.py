@@ -51,7 +51,8 @@ def check_demands(name: str, dataset: RetrievalDataset) -> None:
 
     Raises:
         DataError: Pairs or sides of a task that hold different parts; no labels on some pair, and the method needs
-            them; inputs of image and text, or other pairs than of an image and a text, and it takes none.
+            them; inputs of image and text, or other pairs than of an image and a text, and it takes none; no composed
+            queries in training, and it needs them.
     """
     kind, train = METHODS[name], dataset.train
     if kind.needs_labels:
@@ -63,6 +64,11 @@ def check_demands(name: str, dataset: RetrievalDataset) -> None:
         for what, side in (("queries", task.queries), ("gallery", task.gallery))
     }
     held = {what: parts_of(side, what) for what, side in tasks.items()}
+    if kind.needs_composed and (query, target) != ("image and text", "image"):
+        raise DataError(
+            f"method {name} on {dataset.name}", expected="training pairs of image and text -> image",
+            got=f"{query} -> {target}", remedy="Use a dataset of composed queries, or the method contrastive.",
+        )  # fmt: skip
     if kind.takes_composed:
         return
     composed = [what for what, parts in held.items() if parts == "image and text"]
@@ -108,10 +114,12 @@ def _check_labels(name: str, dataset: str, pairs: Sequence[Pair]) -> None:
 
 
 def _those(needs_labels: bool | None = None, takes_composed: bool | None = None) -> str:
-    """Names of the methods that are so."""
+    """Names of the methods that are so, but for those of composed queries alone."""
     names = [
         name
         for name, kind in METHODS.items()
-        if needs_labels in (None, kind.needs_labels) and takes_composed in (None, kind.takes_composed)
+        if needs_labels in (None, kind.needs_labels)
+        and takes_composed in (None, kind.takes_composed)
+        and not kind.needs_composed
     ]
     return ", ".join(names)

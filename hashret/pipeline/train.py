@@ -33,6 +33,7 @@ from hashret.models import (
 )
 from hashret.pipeline.demands import check_demands, check_validation
 from hashret.pipeline.two_stage import fine_ranking
+from hashret.pipeline.views import views_of
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
@@ -105,8 +106,9 @@ def train(
     run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
     run.write_rejected([asdict(item) for item in rejected])
     device = device_named(recipe.training.device)
+    views = views_of(recipe, dataset, method, processor, device, say)
     dataset = freeze(recipe, dataset, method, processor, device, say)
-    table = PairTable(dataset.train, processor)
+    table = PairTable(dataset.train, processor, views)
     say(f"{table.items} training items in {len(dataset.train)} pairs; run folder {run.folder}")
     how = Fit(
         folder=run.folder,

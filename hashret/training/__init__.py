@@ -3,5 +3,6 @@
 from hashret.training.loop import Fit, fit
 from hashret.training.pairs import PairTable
 from hashret.training.start import Start
+from hashret.training.views import Views
 
-__all__ = ["Fit", "PairTable", "Start", "fit"]
+__all__ = ["Fit", "PairTable", "Start", "Views", "fit"]

@@ -35,7 +35,7 @@ from hashret.models.features import in_blocks
 from hashret.training.checkpoint import Progress, load_checkpoint, load_weights, save_checkpoint, save_weights
 from hashret.training.encoders import encoders_as_trained
 from hashret.training.gradient_cache import refuse_batch_statistics
-from hashret.training.groups import parameter_groups
+from hashret.training.groups import parameter_groups, refuse_nothing
 from hashret.training.pairs import PairTable, random_state
 from hashret.training.progress import TrainingBar
 from hashret.training.start import Start, take_up
@@ -96,11 +96,13 @@ def fit(
 
     Raises:
         TrainingError: A loss became NaN or infinite, a stage is resumed on other items than it began with, its encoders
-            cannot be run in chunks or compiled, or the device lacks the precision.
+            cannot be run in chunks or compiled, it has nothing to train, or the device lacks the precision.
         FileError: A checkpoint cannot be read or written.
     """
     accelerator = _accelerator(how)
     for stage in method.stages:
+        if settings[stage.name].epochs:
+            refuse_nothing(method, stage, settings[stage.name])
         if settings[stage.name].epochs and settings[stage.name].chunk:
             refuse_batch_statistics(method, stage)
     model: Method = accelerator.prepare_model(method)
@@ -113,11 +115,12 @@ def fit(
             save_checkpoint(last, method, {}, progress)
     with TrainingBar(quiet=how.quiet) as bar:
         for stage in method.stages[progress.stage :]:
-            run = _StageRun(model, method, table, stage, settings[stage.name], how, accelerator, bar, progress)
-            run.train(validate)
+            if settings[stage.name].epochs:
+                run = _StageRun(model, method, table, stage, settings[stage.name], how, accelerator, bar, progress)
+                run.train(validate)
+                run.fixed.unlink(missing_ok=True)
             progress = Progress(stage=progress.stage + 1, log_bytes=progress.log_bytes, seconds=progress.seconds)
             save_checkpoint(last, method, {}, progress)
-            run.fixed.unlink(missing_ok=True)
     method.eval()
 
 
@@ -207,11 +210,13 @@ class _StageRun:
     def _epoch(self) -> dict[str, float]:
         """Train one epoch from the step it stands at; the mean of each loss term."""
         progress, stage, settings, how = self.progress, self.stage, self.settings, self.how
-        rows = self.table.epoch(settings.batch_size, how.seed, progress.stage, progress.epoch)
+        position = (how.seed, progress.stage, progress.epoch)
+        rows = self.table.epoch(settings.batch_size, *position)
         self.method.prepare(stage, encoders=settings.encoder_lr != 0)
         if not progress.step:
             self.method.begin_epoch(stage)
-        left = self.table.batches(stage, rows[progress.step * settings.accumulate :], self.batches, how.workers)
+        still = rows[progress.step * settings.accumulate :]
+        left = self.table.batches(stage, still, self.batches, how.workers, position)
         with encoders_as_trained(self.method, chunk=settings.chunk, compiling=how.compile):
             while batches := [batch.to(self.accelerator.device) for batch in islice(left, settings.accumulate)]:
                 torch.manual_seed(random_state(how.seed, progress.stage, progress.epoch, progress.step))
@@ -319,34 +324,34 @@ class _StageRun:
         What is kept, and what a method remembers of training items, is of the items the stage began with.
         """
         started = self.progress.epoch or self.progress.step
-        sides: tuple[Side, Side] = ("query", "target")
+        sides = self.table.sides
         items = {side: self._items(side) for side in sides}
         if started and self.fixed.exists():
             arrays, metadata = read_arrays(self.fixed, kind="hashret.fixed/1")
             begun, relied = metadata.get("items", {}), sides if self.method.memory else self.stage.keeps
-            if any(begun.get(side) != items[side] for side in relied):
+            if any(begun.get(side) != items[side] for side in relied if side in sides):
                 raise TrainingError(
                     f"{self.stage.name}, resumed", expected="the items it began with", got="others",
                     remedy="Files were mended, added or lost meanwhile: train into another folder.",
                 )  # fmt: skip
         else:
-            arrays = {side: self._fixed_side(side).numpy() for side in self.stage.keeps}
+            arrays = {side: self._fixed_side(side).numpy() for side in self.stage.keeps if side in sides}
             write_arrays(self.fixed, arrays, kind="hashret.fixed/1", metadata={"items": items})
         for side in sides:
             self.table.fixed[side] = torch.from_numpy(arrays[side]) if side in arrays else None
 
     def _items(self, side: Side) -> str:
         """What tells the distinct examples of one side, in their order, from others: a digest of their keys."""
-        keys = "\0".join(example.key for example in self.table.examples[side])
+        keys = "\0".join(self.table.keys(side))
         return hashlib.blake2b(keys.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def _fixed_side(self, side: Side) -> Tensor:
         """What the stage keeps of one side's distinct examples, (examples, D)."""
-        examples, parts = self.table.examples[side], []
+        places, parts = np.arange(len(self.table.keys(side))), []
         self.method.eval()
         with torch.no_grad():
-            for start in range(0, len(examples), PREPARED):
-                inputs = self.table.processor(examples[start : start + PREPARED]).to(self.accelerator.device)
+            for start in range(0, len(places), PREPARED):
+                inputs = self.table.inputs(side, places[start : start + PREPARED]).to(self.accelerator.device)
                 kept = in_blocks(lambda part: self.method.fixed(part, self.stage, side), inputs, BLOCK)
                 parts.append(kept.float().cpu())
         return torch.cat(parts)

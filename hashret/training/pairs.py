@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from hashret.examples import Example, Pair
-from hashret.methods.method import Batch, Stage
+from hashret.methods.method import Batch, Side, Stage
 from hashret.models.features import Inputs
 from hashret.regions import RegionFiles
 
-__all__ = ["PairTable", "instance_numbers", "random_state"]
+__all__ = ["Copies", "PairTable", "distinct", "instance_numbers", "random_state"]
 
 
 def random_state(*position: int) -> int:
@@ -35,20 +36,39 @@ def instance_numbers(pairs: Sequence[Pair]) -> NDArray[np.int64]:
     return np.asarray(numbers, np.int64)
 
 
+class Copies(Protocol):
+    """What a table asks of augmented copies; see :class:`hashret.training.views.Views`."""
+
+    def keys(self) -> list[str]:
+        """A name for each copy, in the order of their places."""
+
+    def drawn(self, *position: int) -> NDArray[np.int64]:
+        """The place of the copy of each pair in an epoch."""
+
+    def inputs(self, places: NDArray[np.int64]) -> Inputs:
+        """The copies at these places."""
+
+
 class PairTable:
     """The training pairs with their distinct examples.
 
     Args:
         pairs: Training pairs, at least 2.
         processor: Turns examples into inputs; must survive a trip to a worker process.
+        views: Augmented copies of the queries' images, for methods that read them; likewise.
 
     Attributes:
         items: Number of distinct instances.
     """
 
-    def __init__(self, pairs: Sequence[Pair], processor: Callable[[Sequence[Example]], Inputs]) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        processor: Callable[[Sequence[Example]], Inputs],
+        views: Copies | None = None,
+    ) -> None:
         """Number instances and distinct examples."""
-        self.pairs, self.processor = pairs, processor
+        self.pairs, self.processor, self.views = pairs, processor, views
         self.instance = instance_numbers(pairs)
         self.items = int(self.instance.max()) + 1
         self.labels = None
@@ -58,7 +78,25 @@ class PairTable:
         self.numbers: dict[str, NDArray[np.int64]] = {}
         for side in ("query", "target"):
             self.examples[side], self.numbers[side] = distinct([getattr(pair, side) for pair in pairs])
-        self.fixed: dict[str, torch.Tensor | None] = {"query": None, "target": None}
+        self.fixed: dict[str, torch.Tensor | None] = {"query": None, "target": None, "view": None}
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides there are: queries, targets and, where there are copies, views."""
+        return ("query", "target") if self.views is None else ("query", "target", "view")
+
+    def keys(self, side: Side) -> list[str]:
+        """A name for each of the side's distinct examples, in the order of their places."""
+        if side == "view":
+            return [] if self.views is None else self.views.keys()
+        return [example.key for example in self.examples[side]]
+
+    def inputs(self, side: Side, places: NDArray[np.int64]) -> Inputs:
+        """The distinct examples of a side at these places, as encoders read them."""
+        if side == "view":
+            assert self.views is not None
+            return self.views.inputs(places)
+        return self.processor([self.examples[side][place] for place in places])
 
     def epoch(self, batch_size: int, *position: int) -> list[NDArray[np.int64]]:
         """The rows of each batch of one epoch: one pair an instance, shuffled; a last batch of one pair is left out."""
@@ -74,9 +112,14 @@ class PairTable:
         whole, rest = divmod(self.items, batch_size)
         return whole + (rest > 1)
 
-    def batches(self, stage: Stage, rows: Sequence[NDArray[np.int64]], steps: int, workers: int) -> Iterator[Batch]:
-        """Batches of the given rows in order, made by ``workers`` processes (0: this one)."""
-        dataset = _Batches(self, stage, rows, steps)
+    def batches(
+        self, stage: Stage, rows: Sequence[NDArray[np.int64]], steps: int, workers: int, position: tuple[int, ...] = ()
+    ) -> Iterator[Batch]:
+        """Batches of the given rows in order, made by ``workers`` processes (0: this one).
+
+        ``position`` is that of the epoch; it chooses the copy that is each pair's view.
+        """
+        dataset = _Batches(self, stage, rows, steps, position)
         loader = DataLoader(dataset, batch_size=None, shuffle=False, num_workers=workers if stage.reads else 0)
         yield from loader
 
@@ -84,19 +127,29 @@ class PairTable:
 class _Batches(Dataset[Batch]):
     """Batch number -> Batch, for DataLoader."""
 
-    def __init__(self, table: PairTable, stage: Stage, rows: Sequence[NDArray[np.int64]], steps: int) -> None:
+    def __init__(
+        self,
+        table: PairTable,
+        stage: Stage,
+        rows: Sequence[NDArray[np.int64]],
+        steps: int,
+        position: tuple[int, ...],
+    ) -> None:
         self.table, self.stage, self.rows, self.steps = table, stage, rows, steps
+        self.places: dict[Side, NDArray[np.int64]] = {side: table.numbers[side] for side in ("query", "target")}
+        if table.views is not None and "view" in (*stage.reads, *stage.keeps):
+            self.places["view"] = table.views.drawn(*position)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> Batch:
         table, rows = self.table, self.rows[number]
-        inputs, fixed = {}, {}
-        for side in ("query", "target"):
-            places = table.numbers[side][rows]
-            examples = [table.examples[side][place] for place in places]
-            inputs[side] = table.processor(examples) if side in self.stage.reads else None
+        inputs: dict[Side, Inputs | None] = {}
+        fixed: dict[Side, torch.Tensor | None] = {}
+        for side, numbers in self.places.items():
+            places = numbers[rows]
+            inputs[side] = table.inputs(side, places) if side in self.stage.reads else None
             known = table.fixed[side]
             fixed[side] = None if known is None else known[torch.from_numpy(places)]
         labels = None if table.labels is None else torch.from_numpy(table.labels[rows])
@@ -110,6 +163,8 @@ class _Batches(Dataset[Batch]):
             target_fixed=fixed["target"],
             items=table.items,
             steps=self.steps,
+            view=inputs.get("view"),
+            view_fixed=fixed.get("view"),
         )
 
 

@@ -1,6 +1,6 @@
 """Every method over encoders that learn, tiny and in float64, and runs of it through the loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from hashret.examples import Example, Pair
 from hashret.methods import METHODS, Batch, Method, Stage, StageSettings
 from hashret.methods.dcmh import DCMH
 from hashret.models import Inputs, SmallCNN, SmallTransformer
-from hashret.training import Fit, PairTable, fit
+from hashret.training import Fit, PairTable, Views, fit
 
 ITEMS, CLASSES, SIZE, WORDS, LENGTH = 7, 4, 16, 12, 6
 COUNT, MOST = 8, 20  # items of a run, and the most any test trains on
+COMPOSED = {"width": 16, "dimension": 12, "hash_width": 10}
+COMBINED = COMPOSED | {"projection_width": 14, "hidden_width": 16}
 SMALL = {
+    "combiner": COMBINED,
     "contrastive": {"width": 16, "dimension": 12, "hash_width": 10},
     "crcgs": {"width": 16, "base_width": 16, "dimension": 12, "generative_dimension": 8},
     "crcgs_published": {
@@ -26,10 +29,15 @@ SMALL = {
     "dcmh": {"width": 16, "dropout": 0.1},
     "dscmr": {"width": 16, "dimension": 12, "hash_width": 10},
     "icone": {"width": 16, "dimension": 12, "hash_width": 10},
+    "image_only": COMPOSED,
+    "mlcl": COMBINED | {"copies": 3},
+    "sum": COMPOSED,
+    "text_only": COMPOSED,
     "tgdt": {
         "dimension": 12, "heads": 2, "feedforward": 16, "region_layers": 1, "region_width": 8, "base_layers": 1,
         "global_layers": 1, "hash_width": 10,
     },
+    "tirg": COMPOSED,
 }  # fmt: skip
 
 
@@ -55,30 +63,53 @@ def build(name: str, *, dropout: bool = True, double: bool = True, norms_learn: 
 
 def read(examples: Sequence[Example], dtype: torch.dtype = torch.float64) -> Inputs:
     """What a processor makes of them: pixels of a vector; of a text of numbers ids, their mask and their bag."""
+    pixels = None
     if examples[0].image is not None:
-        pixels = torch.stack([torch.from_numpy(np.asarray(example.image)) for example in examples])
-        return Inputs(image=pixels.to(dtype).reshape(-1, 3, SIZE, SIZE))
-    rows = [[int(word) for word in str(example.text).split()] for example in examples]
-    ids = torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows])
-    bag = torch.zeros(len(rows), WORDS + 2, dtype=dtype).scatter_(1, ids, 1.0)[:, 2:]
-    return Inputs(text=ids, text_mask=ids > 0, bag=bag)
+        rows = torch.stack([torch.from_numpy(np.asarray(example.image)) for example in examples])
+        pixels = rows.to(dtype).reshape(-1, 3, SIZE, SIZE)
+    if examples[0].text is None:
+        return Inputs(image=pixels)
+    words = [[int(word) for word in str(example.text).split()] for example in examples]
+    ids = torch.tensor([row + [0] * (LENGTH - len(row)) for row in words])
+    bag = torch.zeros(len(words), WORDS + 2, dtype=dtype).scatter_(1, ids, 1.0)[:, 2:]
+    return Inputs(pixels, ids, ids > 0, bag)
 
 
 def read_single(examples: Sequence[Example]) -> Inputs:
     return read(examples, torch.float32)
 
 
-def pairs(count: int = ITEMS) -> list[Pair]:
-    """Labelled pairs; the first two have the same picture, and no text is longer than another by chance alone."""
+def pairs(count: int = ITEMS, *, composed: bool = False) -> list[Pair]:
+    """Labelled pairs; the first two have the same picture, and no text is longer than another by chance alone.
+
+    Of composed queries the picture of the next pair is the target.
+    """
     chance = np.random.default_rng(0)
     pictures = chance.normal(size=(count, 3 * SIZE * SIZE)).astype(np.float32)
     pictures[1] = pictures[0]
     texts = [" ".join(map(str, chance.integers(2, WORDS + 2, chance.integers(2, LENGTH + 1)))) for _ in range(count)]
     labels = (chance.random((count, CLASSES)) < 0.5).astype(np.uint8)
+    if composed:
+        targets = [Example(image=picture) for picture in np.roll(pictures, -1, axis=0)]
+        return [
+            Pair(Example(image=picture, text=text), target, row, number)
+            for number, (picture, text, target, row) in enumerate(zip(pictures, texts, targets, labels, strict=True))
+        ]
     return [
         Pair(Example(image=picture), Example(text=text), row, number)
         for number, (picture, text, row) in enumerate(zip(pictures, texts, labels, strict=True))
     ]
+
+
+def table_for(method: Method, count: int, reader: Callable[[Sequence[Example]], Inputs]) -> PairTable:
+    """The pairs that a method takes, with views: pictures that are the brighter, the higher their number."""
+    given = pairs(count, composed=method.needs_composed)
+    views = None
+    if method.augmentation:
+        pictures = [np.asarray(pair.query.image) for pair in given]
+        copies = [[Example(image=picture + copy) for picture in pictures] for copy in range(method.copies)]
+        views = Views(copies, [reader] * method.copies, np.arange(count))
+    return PairTable(given, reader, views)
 
 
 class Exact(dict[str, Tensor | None]):
@@ -96,18 +127,19 @@ def labels_for(method: Method, table: PairTable) -> NDArray[Any]:
 
 def batch(method: Method, stage: Stage) -> Batch:
     """All pairs at once, with what the stage keeps of them."""
-    table = PairTable(pairs(), read)
+    table = table_for(method, ITEMS, read)
     table.labels = labels_for(method, table)
     query, target = read(table.examples["query"]), read(table.examples["target"])
+    view = table.views.inputs(np.arange(ITEMS)) if table.views else None
     fixed = {}
     method.eval()
     with torch.no_grad():
-        for side, inputs in (("query", query), ("target", target)):
+        for side, inputs in (("query", query), ("target", target), ("view", view)):
             fixed[side] = method.fixed(inputs, stage, side) if side in stage.keeps else None
     return Batch(
         query if "query" in stage.reads else None, target if "target" in stage.reads else None,
         torch.from_numpy(table.labels), torch.arange(ITEMS), fixed["query"], fixed["target"],
-        items=ITEMS, steps=3,
+        items=ITEMS, steps=3, view=view if "view" in stage.reads else None, view_fixed=fixed["view"],
     )  # fmt: skip
 
 
@@ -116,7 +148,7 @@ def run(method: Method, folder: Path, *, count: int = COUNT, how: Fit | None = N
     """Train all stages in batches of 4 and give the weights."""
     folder.mkdir(exist_ok=True)
     single = next(method.parameters()).dtype == torch.float32
-    table = PairTable(pairs(count), read_single if single else read)
+    table = table_for(method, count, read_single if single else read)
     table.labels = labels_for(method, table)
     table.fixed = table.fixed if single else Exact(table.fixed)
     stages = {
