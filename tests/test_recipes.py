@@ -20,7 +20,10 @@ ROOT = Path(__file__).parents[1]
 RECIPES = sorted([*ROOT.joinpath("configs").rglob("*.yaml"), *ROOT.joinpath("hashret").rglob("*.yaml")])
 SMALL = {"architecture": "shufflenet_v2_x0_5", "weights": "null", "size": "64"}  # of torchvision, with random weights
 CHECKPOINTS = {"image": "mobilenet", "text": "bert"}
-WIDTHS = {"width", "dimension", "generative_dimension", "region_width", "feedforward", "hash_width"}
+WIDTHS = {
+    "width", "dimension", "generative_dimension", "region_width", "feedforward", "hash_width", "projection_width",
+    "hidden_width",
+}  # fmt: skip
 
 
 def make_tree(raw: dict[str, Any], root: Path) -> dict[str, Any]:
@@ -85,6 +88,7 @@ def test_recipe_trains_two_steps(path, tmp_path, checkpoints, monkeypatch):
     kind = METHODS[read_recipe(path).method.name]
     sets += [f"stages.{stage.name}.epochs=2" for stage in kind.stages]
     sets += shrunk(raw, checkpoints)
+    sets += ["method.copies=2"] if "copies" in raw["method"] else []
     recipe = read_recipe(path, sets)
     out = tmp_path / "run"
     retriever = train(recipe, out, data=root, quiet=True)

@@ -180,4 +180,5 @@ def test_two_steps_of_every_stage_end_in_the_same_weights(name, tmp_path):
     whole = run(build(name, dropout=False), tmp_path / "whole")
     parts = run(build(name, dropout=False), tmp_path / "parts", chunk=3)
     assert all(torch.allclose(parts[key].double(), whole[key].double(), atol=1e-6) for key in whole)
-    assert not torch.allclose(fresh["text.words.weight"], whole["text.words.weight"], atol=1e-4)
+    stood = torch.allclose(fresh["text.words.weight"], whole["text.words.weight"], atol=1e-4)
+    assert stood != METHODS[name].reads_texts
