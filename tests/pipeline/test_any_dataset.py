@@ -320,3 +320,26 @@ def test_the_drawn_edits_train(made, tmp_path):
     results = evaluate_run(tmp_path / "run")
     assert results.sizes == {"composed": (4, 40)}
     assert "labels" in Run.open(tmp_path / "run").read_log()[0]["losses"]
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.needs_composed])
+def test_captions_are_refused_by_methods_for_composed_queries(name, made, tmp_path):
+    method = {"name": name, "bits": 8, "width": 16, "dimension": 12, "hash_width": 8}
+    message = rf"method {name} on captions: expected training pairs of image and text -> image, got image -> text"
+    with pytest.raises(DataError, match=message):
+        train(made(captions(), method), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.needs_composed])
+def test_methods_for_composed_queries_go_the_whole_way(name, made, tmp_path):
+    small = {"width": 16, "dimension": 12, "hash_width": 8}
+    combined = {"projection_width": 16, "hidden_width": 16} if name in ("mlcl", "combiner") else {}
+    method, dataset = {"name": name, "bits": 8, **small, **combined}, composed()
+    trained = train(made(dataset, method), tmp_path / "run", quiet=True)
+    results = evaluate_run(tmp_path / "run")
+    assert set(results.sizes) == {"composed/dress", "composed/shirt", "composed/subset"}
+    loaded = Retriever.from_pretrained(tmp_path / "run")
+    queries = dataset.test[0].queries
+    pictures, texts = ([getattr(query, side) for query in queries] for side in ("image", "text"))
+    assert loaded.encode_queries(pictures, texts) == trained.encode_queries(pictures, texts)
