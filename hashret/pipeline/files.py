@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -134,22 +134,29 @@ class Found:
 def search(
     index_path: str | os.PathLike[str],
     run: str | os.PathLike[str],
-    queries: Iterable[Example],
+    queries: Sequence[Example],
     k: int,
+    *,
+    without_reference: bool = False,
+    say: Say = lambda line: None,
 ) -> list[list[Found]]:
     """Search an index file with raw queries.
 
     Args:
         index_path: What :func:`index` wrote.
         run: Run or model folder the codes were made with.
-        queries: Examples that hold an image or a text.
+        queries: Examples that hold an image, a text, or both: a composed query.
         k: Answers a query.
+        without_reference: Whether a query's own image is left out of its answers, as CIRR and Shoes do; it is found in
+            the catalogue by its path. FashionIQ leaves it in.
+        say: Told where an image to leave out is not in the index.
 
     Returns:
         For each query its answers by (distance, id); fewer than k where the index holds fewer.
 
     Raises:
         FormatError: The index holds codes of another model.
+        InputError: A composed query, and a method that knows none.
     """
     opened = HammingIndex.load(index_path, mmap=True)
     catalogue = read_catalogue(index_path, len(opened))
@@ -161,12 +168,26 @@ def search(
             got="codes of another model",
             remedy="Search with the run they were encoded with, or encode and index again with this one.",
         )
-    hits: Hits = opened.search(Codes.concatenate([retriever.encode([query]) for query in queries]), k)
-    return [
-        [
-            Found(int(distance), catalogue.items[item])
-            for distance, item in zip(distances, ids, strict=True)
-            if item >= 0
-        ]
-        for distances, ids in zip(hits.distances, hits.ids, strict=True)
-    ]
+    own = [_rows_of(query, catalogue.items, say) if without_reference else set[int]() for query in queries]
+    most = k + max(map(len, own), default=0)
+    hits: Hits = opened.search(Codes.concatenate([retriever.encode([query]) for query in queries]), most)
+    found = []
+    for left_out, distances, ids in zip(own, hits.distances, hits.ids, strict=True):
+        answers = [(d, item) for d, item in zip(distances, ids, strict=True) if item >= 0 and int(item) not in left_out]
+        found.append([Found(int(distance), catalogue.items[item]) for distance, item in answers[:k]])
+    return found
+
+
+def _rows_of(query: Example, items: Sequence[Item], say: Say) -> set[int]:
+    """The rows of an index that are the image of a query."""
+    if not isinstance(query.image, (str, os.PathLike)):
+        return set()
+    real = os.path.realpath(query.image)
+    names = {os.path.basename(query.image), os.path.basename(real)}
+    rows = {
+        row for row, item in enumerate(items)
+        if os.path.basename(item.path) in names and os.path.realpath(item.path) == real
+    }  # fmt: skip
+    if not rows:
+        say(f"{query.image} is not in the index under this path: nothing to leave out")
+    return rows
