@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from test_hashing_map import TINY, rows_of
-from trees import LAYOUTS
+from trees import LAYOUTS, save_photo
 
 from hashret import Codes, SameInstance, evaluate
 from hashret.data import DATASETS
@@ -167,9 +167,9 @@ def test_a_second_look_by_codes_and_by_embeddings(run: Run, tmp_path: Path, monk
 def test_composed_queries_of_drawn_scenes(run: Run, tmp_path: Path) -> None:
     write_recipe(tmp_path, "shapes", protocol="edits", train=12, validation=12, test=8, database=26)
     printed, _ = run(
-        "shapes", "--methods", "contrastive", "--bits", 8, "--seeds", 2, "--protocol", "edits", "--configs", tmp_path,
-        "--out", tmp_path,
+        "shapes", "--methods", "contrastive", "--bits", 8, "--seeds", 2, "--configs", tmp_path, "--out", tmp_path,
     )  # fmt: skip
+    assert "shapes (edits)" in printed  # the recipe's protocol: it reports recalls
     rows = rows_of(printed)
     assert rows["method"] == ["composed R@1", "composed R@5", "composed R@10"]
     assert list(rows)[1:3] == ["Contrastive, cosine", "Contrastive, 8 bits"]
@@ -217,6 +217,46 @@ def test_composed_datasets_have_the_columns_of_their_papers(
         assert values["average"] == pytest.approx(np.mean(parts), abs=0.01)
     assert "partial: nothing published is comparable, and none is printed" in printed
     assert "--- published ---" not in printed
+
+
+def test_products_of_another_finish_stand_in_the_same_table(run: Run, tmp_path: Path) -> None:
+    """The tree that composed_products writes, trained on, measured, killed before the second width and gone on with."""
+    from composed_products import divide, read_products, write
+
+    photos, root, configs, out = (tmp_path / name for name in ("photos", "tree", "configs", "runs"))
+    write_products(photos)
+    write(root, photos, divide(read_products(photos), seed=0))
+    configs.mkdir()
+    (configs / "contrastive-products.yaml").write_text(yaml.safe_dump({"data": {"name": "triplets"}, **CONTRASTIVE}))
+    command = ("products", root, "--methods", "contrastive", "--configs", configs, "--out", out, "--seeds", 2)
+    run(*command, "--bits", 8)
+    before = (out / "contrastive-8-seed1" / "results.json").stat().st_mtime_ns
+    printed, _ = run(*command, "--bits", 8, 16)
+    assert (out / "contrastive-8-seed1" / "results.json").stat().st_mtime_ns == before
+    rows = rows_of(printed)
+    assert rows["method"] == ["composed R@1", "composed R@5", "composed R@10"]
+    assert list(rows)[1:4] == ["Contrastive, cosine", "Contrastive, 8 bits", "Contrastive, 16 bits"]
+    for bits, by in ((16, "codes"), (16, "embedding")):
+        values = []
+        for seed in range(2):
+            name = "results" if by == "codes" else "results-embedding"
+            kept = json.loads((out / f"contrastive-{bits}-seed{seed}" / f"{name}.json").read_text())
+            values.append(100 * kept["scores"]["Contrastive"]["composed"]["means"]["hit@5"])
+        cell = rows["Contrastive, 16 bits" if by == "codes" else "Contrastive, cosine"][1]
+        assert cell == f"{np.mean(values):.2f} +- {np.std(values, ddof=1):.2f}"
+    assert "the reference is left out of the answers of its own query" in printed
+
+
+def write_products(photos: Path) -> None:
+    """Twelve types in three finishes each, one of them twice."""
+    (photos / "images").mkdir(parents=True)
+    rows = []
+    for kind in range(12):
+        for number, finish in enumerate(("White", "Black,birch", "White,birch", "White", "Dotted")):
+            name = f"images/{kind}-{number}.png"
+            save_photo(photos / name, 10 * kind + number)
+            rows.append({"file_name": name, "type": f"Thing {kind}", "texts": [f"Thing {kind}, {finish}", "Good."]})
+    (photos / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def entry(name: str, protocol: str, **options: object) -> SimpleNamespace:

@@ -13,7 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from hashret.data import cirr, coco, fashioniq, flickr, folder, mirflickr25k, nuswide, shapes, shoes, wikipedia
+from hashret.data import (
+    cirr,
+    coco,
+    fashioniq,
+    flickr,
+    folder,
+    mirflickr25k,
+    nuswide,
+    shapes,
+    shoes,
+    triplets,
+    wikipedia,
+)
 from hashret.data.card import Card
 from hashret.data.check import Checked, Progress, check_copy
 from hashret.data.survey import Survey
@@ -49,6 +61,7 @@ DATASETS: dict[str, DatasetFile] = {
     "nuswide": nuswide,
     "shapes": shapes,
     "shoes": shoes,
+    "triplets": triplets,
     "wikipedia": wikipedia,
 }
 

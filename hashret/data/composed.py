@@ -40,6 +40,7 @@ class Triplet:
         texts: What is said of the target, at least one; a task asks with the first, an epoch of training draws one.
         key: ``reference#number``; the number tells the triplets of a file apart.
         group: Names of the images that it is asked among (CIRR), the reference with them; empty without groups.
+        others: More images that answer it as well.
     """
 
     reference: str
@@ -47,15 +48,21 @@ class Triplet:
     texts: tuple[str, ...]
     key: str
     group: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All images that answer it."""
+        return self.others if self.target is None else (self.target, *self.others)
 
 
 def triplet_pairs(triplets: Sequence[Triplet], paths: Mapping[str, Path]) -> list[Pair]:
-    """Make a training pair for each text of each triplet.
+    """Make a training pair for each text and each target of each triplet.
 
     The instance of a pair is the number of its triplet, since an epoch draws one pair an instance: every triplet is
-    seen once an epoch, with one of its texts. Two triplets that share a target, or whose reference is another's
-    target, are therefore different instances, and a method that takes the other targets of a batch for wrong answers
-    takes these for wrong too, as the published codes do.
+    seen once an epoch, with one of its texts and targets. Two triplets that share a target, or whose reference is
+    another's target, are therefore different instances, and a method that takes the other targets of a batch for wrong
+    answers takes these for wrong too, as the published codes do.
 
     Args:
         triplets: With public targets.
@@ -70,11 +77,12 @@ def triplet_pairs(triplets: Sequence[Triplet], paths: Mapping[str, Path]) -> lis
     """
     made: list[Pair] = []
     for number, triplet in enumerate(triplets):
-        assert triplet.target is not None
-        target = Example(image=paths[triplet.target], key=triplet.target)
-        for text in triplet.texts:
-            query = Example(image=paths[triplet.reference], text=text, key=triplet.key)
-            made.append(Pair(query, target, None, number))
+        assert triplet.targets
+        for name in triplet.targets:
+            target = Example(image=paths[name], key=name)
+            for text in triplet.texts:
+                query = Example(image=paths[triplet.reference], text=text, key=triplet.key)
+                made.append(Pair(query, target, None, number))
     return made
 
 
@@ -86,7 +94,7 @@ def composed_task(
     *,
     without_reference: bool,
 ) -> Task:
-    """Ask triplets of a gallery of images; right is the target.
+    """Ask triplets of a gallery of images; right are their targets.
 
     Args:
         name: Of the task.
@@ -97,7 +105,7 @@ def composed_task(
     """
     place = {image: number for number, image in enumerate(gallery)}
     queries = [Example(image=paths[t.reference], text=t.texts[0], key=t.key) for t in triplets]
-    right = Targets([[] if t.target is None else [place[t.target]] for t in triplets], len(gallery))
+    right = Targets([[place[name] for name in t.targets] for t in triplets], len(gallery))
     excluded = np.array([[place[t.reference]] for t in triplets], np.int64) if without_reference else None
     return Task(name, queries, [Example(image=paths[image], key=image) for image in gallery], right, excluded=excluded)
 
@@ -169,8 +177,8 @@ def check_known(name: str, triplets: Iterable[Triplet], known: Container[str], w
     unknown = [
         f"{role} {image} of {t.key}"
         for t in triplets
-        for role, image in (("reference", t.reference), ("target", t.target))
-        if image is not None and image not in known
+        for role, image in (("reference", t.reference), *(("target", name) for name in t.targets))
+        if image not in known
     ]
     if unknown:
         raise DataError(

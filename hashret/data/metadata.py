@@ -26,9 +26,10 @@ from typing import Any
 
 from hashret.errors import FileError, FormatError
 
-__all__ = ["SPLITS", "Row", "find_metadata", "has_metadata", "merge", "read_rows"]
+__all__ = ["SPLITS", "TABLES", "Row", "cells_of", "find_metadata", "has_metadata", "merge", "read_rows", "read_table"]
 
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
+TABLES = (".jsonl", ".csv", ".parquet")
+METADATA = tuple(f"metadata{suffix}" for suffix in TABLES)
 SPLITS = {
     "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
     "dev": "validation", "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
@@ -104,19 +105,29 @@ def read_rows(path: Path) -> list[Row]:
         FileError: There is no such file.
         FormatError: It cannot be read, has no row, or a cell is of another type; names the row, counted from 1.
     """
+    rows = read_table(path, ("file_name", "text", "texts", "labels"))
+    return [_row(path, number, row) for number, row in enumerate(rows, 1)]
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Read some columns of a .jsonl, .csv or .parquet table, as they stand there; those it lacks are left out.
+
+    Raises:
+        FileError: There is no such file.
+        FormatError: It cannot be read, or has no row.
+    """
     if not path.is_file():
         raise FileError(str(path), expected="a file", got="none", remedy="Check the path.")
     try:
-        cells = _read_table(path)
+        return _read_table(path, columns)
     except Exception as error:  # each reader raises what its parser raises
         reason = str(error.__cause__ or error).split("\n")[0]
         raise FormatError(
             str(path), expected=f"a {path.suffix} table", got=reason, remedy="Mend that row; rows here count from 0."
         ) from error
-    return [_row(path, number, row) for number, row in enumerate(cells, 1)]
 
 
-def _read_table(path: Path) -> list[dict[str, Any]]:
+def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     import datasets
 
     with tempfile.TemporaryDirectory() as cache, _quiet():
@@ -124,14 +135,14 @@ def _read_table(path: Path) -> list[dict[str, Any]]:
             table = datasets.Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)
         elif path.suffix == ".csv":
             with path.open(newline="", encoding="utf-8-sig") as file:
-                columns = next(csv.reader(file))
-            features = datasets.Features({name: datasets.Value("string") for name in columns})  # "007" is a text
+                named = next(csv.reader(file))
+            features = datasets.Features({name: datasets.Value("string") for name in named})  # "007" is a text
             table = datasets.Dataset.from_csv(
                 str(path), cache_dir=cache, keep_in_memory=True, features=features, keep_default_na=False
             )
         else:
             table = datasets.Dataset.from_json(str(path), cache_dir=cache, keep_in_memory=True)
-        wanted = [name for name in ("file_name", "text", "texts", "labels") if name in table.column_names]
+        wanted = [name for name in columns if name in table.column_names]
         rows: list[dict[str, Any]] = table.select_columns(wanted).to_list()
         return rows
 
@@ -152,23 +163,36 @@ def _quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _row(path: Path, number: int, cells: dict[str, Any]) -> Row:
-    def taken(column: str, kinds: tuple[type, ...]) -> list[Any]:
-        value = cells.get(column)
-        values = value if isinstance(value, list) else [value]
-        values = [each for each in values if each is not None]
-        for each in values:
-            if not isinstance(each, kinds) or isinstance(each, bool):
-                remedy = "Write it in quotes."
-                if isinstance(each, (datetime.date, datetime.time)):
-                    remedy = "A column of dates alone is read as dates: add a word to one of them."
-                raise FormatError(
-                    f"{path}, {column!r} of row {number}", expected="a string" + " or an integer" * (int in kinds),
-                    got=f"{type(each).__name__} {str(each)[:40]}", remedy=remedy,
-                )  # fmt: skip
-        return values
+def cells_of(path: Path, number: int, row: dict[str, Any], column: str, kinds: tuple[type, ...] = (str,)) -> list[Any]:
+    """What a row holds in a column, which may be a list, one value or nothing.
 
-    names = taken("file_name", (str,))
-    texts = [*taken("text", (str,)), *taken("texts", (str,))]
-    labels = [label for label in taken("labels", (str, int)) if label != ""]
+    Args:
+        path: Of the table, for errors.
+        number: Of the row, from 1.
+        row: Column -> cell.
+        column: Its name.
+        kinds: What a value may be.
+
+    Raises:
+        FormatError: A value is of another kind.
+    """
+    value = row.get(column)
+    values = value if isinstance(value, list) else [value]
+    values = [each for each in values if each is not None]
+    for each in values:
+        if not isinstance(each, kinds) or isinstance(each, bool):
+            remedy = "Write it in quotes."
+            if isinstance(each, (datetime.date, datetime.time)):
+                remedy = "A column of dates alone is read as dates: add a word to one of them."
+            raise FormatError(
+                f"{path}, {column!r} of row {number}", expected="a string" + " or an integer" * (int in kinds),
+                got=f"{type(each).__name__} {str(each)[:40]}", remedy=remedy,
+            )  # fmt: skip
+    return values
+
+
+def _row(path: Path, number: int, cells: dict[str, Any]) -> Row:
+    names = cells_of(path, number, cells, "file_name")
+    texts = [*cells_of(path, number, cells, "text"), *cells_of(path, number, cells, "texts")]
+    labels = [label for label in cells_of(path, number, cells, "labels", (str, int)) if label != ""]
     return Row(names[0] if names else "", tuple(texts), tuple(labels))

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.data.card import Card, Protocol
-from hashret.data.shapes_drawing import draw
+from hashret.data.shapes_album import Album
 from hashret.data.shapes_edits import EDITS_A_REFERENCE, NEAR_A_TARGET, families, scenes_of
 from hashret.data.shapes_language import captions
-from hashret.data.shapes_scene import CONCEPTS, Scene, labels_of, scenes
+from hashret.data.shapes_scene import CONCEPTS, labels_of, scenes
 from hashret.data.survey import Survey
 from hashret.errors import InputError
 from hashret.examples import Example, Pair, RetrievalDataset, Task
@@ -63,6 +63,7 @@ def load(
     database: int = 4000,
     size: int = 64,
     seed: int = 0,
+    keep: bool = False,
 ) -> RetrievalDataset:
     """Draw the dataset.
 
@@ -82,12 +83,15 @@ def load(
             "captions".
         size: Side of the pictures in pixels, at least 64; a scene looks the same at every size.
         seed: Of all random draws.
+        keep: Whether pictures are kept in the cache and taken from it the next time; see
+            :mod:`hashret.data.shapes_album`. It changes no picture, and takes 12 KiB for one of 64 pixels.
 
     Returns:
         Pairs and tasks whose images are PIL images; tasks are "i2t" and "t2i", or "composed".
 
     Raises:
         InputError: A protocol that does not exist, or a number too small.
+        FileError: Pictures are to be kept, and the cache cannot be written.
 
     Example:
         >>> data = load(train=20, validation=9, test=4, database=10)
@@ -99,12 +103,27 @@ def load(
     counts = {"train": train, "validation": validation, "test": test, "database": database}
     _check(protocol, counts, size)
     makers = {"labels": _by_labels, "captions": _by_captions, "edits": _by_edits}
-    return makers[protocol](counts, size, seed)
+    return makers[protocol](counts, _Look(size, seed, keep))
 
 
 def survey(root: Path) -> Survey:
     """Nothing lies on disk; see :mod:`hashret.data.survey`."""
     return Survey()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How scenes are drawn: size in pixels, seed, and whether pictures are kept."""
+
+    size: int
+    seed: int
+    keep: bool
+
+    def album(self, split: str) -> Album:
+        return Album(split, self.size, keep=self.keep)
+
+    def chance(self, split: str) -> random.Random:
+        return random.Random(f"{self.seed} {split} pictures")
 
 
 @dataclass(frozen=True)
@@ -117,8 +136,8 @@ class _Item:
     instance: int
 
 
-def _by_labels(counts: dict[str, int], size: int, seed: int) -> RetrievalDataset:
-    splits = _splits(counts, size, seed)
+def _by_labels(counts: dict[str, int], look: _Look) -> RetrievalDataset:
+    splits = _splits(counts, look)
     held, third = splits["validation"], len(splits["validation"]) // 3
     return RetrievalDataset(
         "shapes (labels)",
@@ -127,15 +146,15 @@ def _by_labels(counts: dict[str, int], size: int, seed: int) -> RetrievalDataset
         _label_tasks(splits["test"], splits["database"]),
         CONCEPTS,
         (
-            *_notes(splits, size, seed),
+            *_notes(splits, look),
             f"{len(splits['test'])} queries of one modality search {len(splits['database'])} items of the other, one "
             "caption a scene; an answer that shares a label is right.",
         ),
     )
 
 
-def _by_captions(counts: dict[str, int], size: int, seed: int) -> RetrievalDataset:
-    splits = _splits({**counts, "database": 0}, size, seed)
+def _by_captions(counts: dict[str, int], look: _Look) -> RetrievalDataset:
+    splits = _splits({**counts, "database": 0}, look)
     return RetrievalDataset(
         "shapes (captions)",
         _pairs(splits["train"]),
@@ -143,65 +162,61 @@ def _by_captions(counts: dict[str, int], size: int, seed: int) -> RetrievalDatas
         _instance_tasks(splits["test"]),
         CONCEPTS,
         (
-            *_notes(splits, size, seed),
+            *_notes(splits, look),
             f"{len(splits['test'])} test pictures and their captions search each other; a caption that leaves much "
             "unsaid may fit other pictures too, and only its own counts.",
         ),
     )
 
 
-def _by_edits(counts: dict[str, int], size: int, seed: int) -> RetrievalDataset:
-    pairs = _triplets(counts["train"], size, seed)
+def _by_edits(counts: dict[str, int], look: _Look) -> RetrievalDataset:
+    pairs = _triplets(counts["train"], look)
     held = counts["validation"]
     mean = np.mean([pair.labels.sum() for pair in pairs if pair.labels is not None])
     return RetrievalDataset(
         "shapes (edits)",
         pairs,
-        (_composed("validation", held // 4, held, size, seed),) if held else (),
-        (_composed("test", counts["test"], counts["database"], size, seed),),
+        (_composed("validation", held // 4, held, look),) if held else (),
+        (_composed("test", counts["test"], counts["database"], look),),
         CONCEPTS,
         (
             _DRAWN,
-            f"{len(pairs)} training triplets, {EDITS_A_REFERENCE} a reference; {size} x {size} pixels, seed {seed}; "
-            f"{mean:.2f} of {len(CONCEPTS)} labels a target on average.",
+            f"{len(pairs)} training triplets, {EDITS_A_REFERENCE} a reference; {look.size} x {look.size} pixels, seed "
+            f"{look.seed}; {mean:.2f} of {len(CONCEPTS)} labels a target on average.",
             f"{counts['test']} queries search {counts['database']} pictures, the references and for each target "
             f"{NEAR_A_TARGET} pictures one edit away from it among them; one answer is right.",
         ),
     )
 
 
-def _notes(splits: dict[str, list[_Item]], size: int, seed: int) -> tuple[str, ...]:
+def _notes(splits: dict[str, list[_Item]], look: _Look) -> tuple[str, ...]:
     sizes = ", ".join(f"{len(items)} {split}" for split, items in splits.items() if items)
     mean = np.mean([item.labels.sum() for items in splits.values() for item in items])
     return (
         _DRAWN,
-        f"Scenes: {sizes}; {CAPTIONS} captions each; {size} x {size} pixels, seed {seed}.",
+        f"Scenes: {sizes}; {CAPTIONS} captions each; {look.size} x {look.size} pixels, seed {look.seed}.",
         f"{mean:.2f} of {len(CONCEPTS)} labels a scene on average; a caption need not mention all of them.",
     )
 
 
-def _splits(counts: dict[str, int], size: int, seed: int) -> dict[str, list[_Item]]:
+def _splits(counts: dict[str, int], look: _Look) -> dict[str, list[_Item]]:
     splits: dict[str, list[_Item]] = {}
     for split, count in counts.items():
         first = sum(map(len, splits.values()))
-        splits[split] = _items(split, count, size, seed, first)
+        splits[split] = _items(split, count, look, first)
     return splits
 
 
-def _items(split: str, count: int, size: int, seed: int, first: int) -> list[_Item]:
-    words, accidents = random.Random(f"{seed} {split} captions"), random.Random(f"{seed} {split} pictures")
+def _items(split: str, count: int, look: _Look, first: int) -> list[_Item]:
+    words, accidents, album = random.Random(f"{look.seed} {split} captions"), look.chance(split), look.album(split)
+    for scene in scenes(split, count, look.seed):
+        album.add([scene], accidents.getrandbits(64), accidents)
     items = []
-    for number, scene in enumerate(scenes(split, count, seed)):
-        key = _key(split, number)
-        image = draw(scene, size, palette=accidents.getrandbits(64), detail=accidents.getrandbits(64))
+    for number, (scene, picture) in enumerate(album.drawn().items()):
         told = captions(scene, words, CAPTIONS)
-        texts = tuple(Example(text=text, key=f"{key}#{place}") for place, text in enumerate(told))
-        items.append(_Item(Example(image=image, key=key), texts, labels_of(scene), first + number))
+        texts = tuple(Example(text=text, key=f"{picture.key}#{place}") for place, text in enumerate(told))
+        items.append(_Item(picture, texts, labels_of(scene), first + number))
     return items
-
-
-def _key(split: str, number: int) -> str:
-    return f"shapes/{split}/{number:06d}"
 
 
 def _pairs(items: Sequence[_Item]) -> list[Pair]:
@@ -228,49 +243,37 @@ def _instance_tasks(items: Sequence[_Item]) -> tuple[Task, ...]:
     )
 
 
-class _Album:
-    """Draws the scenes of families, each once; pictures of a family have one palette, as edited photographs have."""
-
-    def __init__(self, split: str, size: int, seed: int) -> None:
-        self.split, self.size = split, size
-        self.pictures: dict[Scene, Example] = {}
-        self.chance = random.Random(f"{seed} {split} pictures")
-
-    def add(self, family: Sequence[Scene]) -> None:
-        palette = self.chance.getrandbits(64)
-        for scene in family:
-            image = draw(scene, self.size, palette=palette, detail=self.chance.getrandbits(64))
-            self.pictures[scene] = Example(image=image, key=_key(self.split, len(self.pictures)))
-
-
-def _triplets(count: int, size: int, seed: int) -> list[Pair]:
-    album = _Album("train", size, seed)
-    pairs: list[Pair] = []
-    for family in families("train", count, seed):
-        album.add([family.reference, *(target for _, target in family.edits)])
-        reference = album.pictures[family.reference]
+def _triplets(count: int, look: _Look) -> list[Pair]:
+    album, found = look.album("train"), families("train", count, look.seed)
+    chance = look.chance("train")
+    for family in found:
+        album.add([family.reference, *(target for _, target in family.edits)], chance.getrandbits(64), chance)
+    pictures, pairs = album.drawn(), list[Pair]()
+    for family in found:
+        reference = pictures[family.reference]
         for number, (text, target) in enumerate(family.edits):
             query = Example(image=reference.image, text=text, key=f"{reference.key}#{number}")
-            pairs.append(Pair(query, album.pictures[target], labels_of(target), len(pairs)))
+            pairs.append(Pair(query, pictures[target], labels_of(target), len(pairs)))
     return pairs
 
 
-def _composed(split: str, queries: int, gallery: int, size: int, seed: int) -> Task:
-    found, album = families(split, queries, seed), _Album(split, size, seed)
+def _composed(split: str, queries: int, gallery: int, look: _Look) -> Task:
+    found, album, chance = families(split, queries, look.seed), look.album(split), look.chance(split)
     for family in found:
-        album.add(scenes_of([family]))
-    for scene in scenes(split, gallery - len(album.pictures), seed, without=album.pictures):
-        album.add([scene])
-    shown = list(album.pictures)
-    random.Random(f"{seed} {split} gallery").shuffle(shown)  # an id must not tell a reference from a target
+        album.add(scenes_of([family]), chance.getrandbits(64), chance)
+    for scene in scenes(split, gallery - len(album.orders), look.seed, without=album.orders):
+        album.add([scene], chance.getrandbits(64), chance)
+    pictures = album.drawn()
+    shown = list(pictures)
+    random.Random(f"{look.seed} {split} gallery").shuffle(shown)  # an id must not tell a reference from a target
     place = {scene: number for number, scene in enumerate(shown)}
     asked, targets = [], []
     for family in found:
-        reference = album.pictures[family.reference]
+        reference = pictures[family.reference]
         for number, (text, target) in enumerate(family.edits):
             asked.append(Example(image=reference.image, text=text, key=f"{reference.key}#{number}"))
             targets.append([place[target]])
-    return Task("composed", asked, [album.pictures[scene] for scene in shown], Targets(targets, gallery))
+    return Task("composed", asked, [pictures[scene] for scene in shown], Targets(targets, gallery))
 
 
 def _check(protocol: str, counts: dict[str, int], size: int) -> None:
