@@ -18,15 +18,17 @@ from hashret.evaluation import precision_recall
 from hashret.examples import RetrievalDataset, Task
 from hashret.floors import random_codes, untrained
 from hashret.pipeline import Results, Say, evaluate_run, load_data, read_recipe, train
+from hashret.recipe import Recipe
 from hashret.report import Answer, GridRow, precision_recall_curves, retrieval_grid, training_curves
 from hashret.retriever import Retriever
 from hashret.run import Run
 from hashret.search import HammingIndex
 
-__all__ = ["demonstrate"]
+__all__ = ["demonstrate", "demonstrate_composed"]
 
 SHOWN = 4
 ANSWERS = 6
+SHOWN_COMPOSED = 6
 
 
 def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: Say) -> Results:
@@ -44,18 +46,8 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     Raises:
         FileError: The folder holds something already, or cannot be written.
     """
-    out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise FileError(
-            str(out),
-            expected="a new or empty folder",
-            got="one with files",
-            remedy="Remove it, or choose another --out.",
-        )
-    begun = time.monotonic()
-    recipe = read_recipe(
-        yaml.safe_load(resources.files("hashret.cli").joinpath("demo.yaml").read_text("utf-8")), overrides
-    )
+    out, begun = _new_folder(out), time.monotonic()
+    recipe = _recipe("demo.yaml", overrides)
     say("drawing the shapes dataset and training CRCGS on it")
     retriever = train(recipe, out / "run", say=say)
     say(f"trained in {time.monotonic() - begun:.0f} s; encoding, indexing and measuring")
@@ -73,6 +65,56 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     _precision_recall(retriever, dataset, recipe.evaluation.seed, out / "precision-recall.png")
     say(f"the demo took {time.monotonic() - begun:.0f} s")
     return results
+
+
+def demonstrate_composed(out: str | os.PathLike[str], overrides: Sequence[str], *, say: Say) -> Results:
+    """Train on edits of ``shapes``, encode, index, evaluate by R@1, 5 and 10, and draw queries with their answers.
+
+    Args:
+        out: Folder to write: ``run/``, ``composed.codes``, ``composed.index``, ``hits.png``, ``curves.png``.
+        overrides: ``key=value`` changes of the recipe, in which the method is named.
+        say: Told in a line what happens.
+
+    Returns:
+        The scores on the test split.
+
+    Raises:
+        FileError: The folder holds something already, or cannot be written.
+    """
+    out, begun = _new_folder(out), time.monotonic()
+    recipe = _recipe("demo_composed.yaml", overrides)
+    say(f"drawing scenes and edits of them, and training {recipe.method.name} on them")
+    retriever = train(recipe, out / "run", say=say)
+    say(f"trained in {time.monotonic() - begun:.0f} s; encoding, indexing and measuring")
+    results = evaluate_run(out / "run", say=say)
+    dataset, _ = load_data(recipe, None, lambda line: None)
+    (task,) = dataset.test
+    _index(retriever, task, out)
+    retrieval_grid(
+        _composed_rows(retriever, task, out),
+        out / "hits.png",
+        title=f"A picture, and what is to change: nearest of {len(task.gallery):,} by {retriever.bits} bits",
+    )
+    training_curves(Run.open(out / "run").read_log(), out / "curves.png")
+    say(f"the demo took {time.monotonic() - begun:.0f} s")
+    return results
+
+
+def _new_folder(out: str | os.PathLike[str]) -> Path:
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise FileError(
+            str(out),
+            expected="a new or empty folder",
+            got="one with files",
+            remedy="Remove it, or choose another --out.",
+        )
+    return out
+
+
+def _recipe(name: str, overrides: Sequence[str]) -> Recipe:
+    text = resources.files("hashret.cli").joinpath(name).read_text("utf-8")
+    return read_recipe(yaml.safe_load(text), overrides)
 
 
 def _index(retriever: Retriever, task: Task, out: Path) -> None:
@@ -103,6 +145,27 @@ def _rows(retriever: Retriever, task: Task, out: Path) -> list[GridRow]:
             )
         query = task.queries[number]
         rows.append(GridRow(query.image if query.image is not None else query.text, answers))
+    return rows
+
+
+def _composed_rows(retriever: Retriever, task: Task, out: Path) -> list[GridRow]:
+    """A few queries, evenly spaced, with their answers; where the target is not among these, it comes last."""
+    index = HammingIndex.load(out / f"{task.name}.index", mmap=True)
+    numbers = np.linspace(0, len(task.queries) - 1, SHOWN_COMPOSED + 2, dtype=np.int64)[1:-1]
+    hits = index.search(retriever.encode([task.queries[number] for number in numbers]), len(task.gallery))
+    right = task.relevance.judge(numbers, hits.ids)
+    rows = []
+    for number, distances, ids, marks in zip(numbers, hits.distances, hits.ids, right, strict=True):
+        query, target = task.queries[number], int(np.flatnonzero(marks)[0])
+        answers = []
+        for place in [*range(ANSWERS), *([target] if target >= ANSWERS else [])]:
+            shown, told = task.gallery[ids[place]], f"distance {distances[place]}"
+            if shown.image is query.image:
+                told = f"{told}, the reference"
+            if place >= ANSWERS:
+                told = f"the target, at place {place + 1:,}"
+            answers.append(Answer(shown.image, bool(marks[place]), told))
+        rows.append(GridRow(query.image, answers, str(query.text)))
     return rows
 
 

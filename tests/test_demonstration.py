@@ -1,0 +1,85 @@
+"""The demo of composed queries, small: the command from end to end, and the picture's rows against a slow ranking."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from hashret import demonstration
+from hashret.cli import main
+from hashret.data.shapes import load
+from hashret.retriever import Retriever
+
+DATA = {"train": 16, "validation": 8, "test": 8, "database": 26}
+SMALL = [
+    *(f"data.{key}={value}" for key, value in DATA.items()), "image.size=32", "image.width=4", "image.dimension=16",
+    "method.width=16", "method.dimension=16", "method.hash_width=16", "stages.embedding.epochs=1",
+    "stages.embedding.batch_size=8", "stages.codes.epochs=1", "stages.codes.batch_size=8",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder the demo wrote, and what it printed."""
+    out = tmp_path_factory.mktemp("demo") / "out"
+    sets = [part for override in SMALL for part in ("--set", override)]
+    done = CliRunner().invoke(main, ["demo", "--composed", "--out", str(out), *sets], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return out, done.stdout
+
+
+def test_it_trains_measures_and_writes_what_it_says(made):
+    out, printed = made
+    names = {path.name for path in out.iterdir()}
+    assert {"run", "composed.codes", "composed.index", "composed.index.items.jsonl", "hits.png", "curves.png"} == {
+        name for name in names if not name.endswith("codes.items.jsonl")
+    }
+    scores = json.loads((out / "run" / "results.json").read_text("utf-8"))["scores"]
+    assert "random codes" in scores
+    for name in ("hit@1", "hit@5", "hit@10"):
+        value = scores["Contrastive"]["composed"]["means"][name]
+        assert f"{name}, 128 bits" in printed
+        assert f"{value:.4f}" in printed
+    for name in ("hits.png", "curves.png"):
+        with Image.open(out / name) as picture:
+            assert min(picture.size) > 200
+
+
+def test_rows_hold_the_nearest_and_the_target_once(made, monkeypatch):
+    """Against all distances sorted one by one."""
+    out, _ = made
+    retriever = Retriever.from_pretrained(out / "run")
+    (task,) = load(protocol="edits", **DATA).test
+    rows = demonstration._composed_rows(retriever, task, out)
+    gallery = retriever.encode(task.gallery).unpack()
+    numbers = [int(number) for number in np.linspace(0, 7, 8)[1:-1]]
+    assert len(rows) == len(numbers) == 6
+    beyond = 0
+    for number, row in zip(numbers, rows, strict=True):
+        query = task.queries[number]
+        distances = (gallery != retriever.encode([query]).unpack()[0]).sum(1)
+        order = sorted(range(26), key=lambda place: (distances[place], place))
+        assert row.query is query.image
+        assert row.caption == query.text
+        assert [answer.shown for answer in row.answers[:6]] == [task.gallery[place].image for place in order[:6]]
+        for place, answer in zip(order, row.answers[:6], strict=False):
+            own = task.gallery[place].image is query.image
+            assert answer.caption == f"distance {distances[place]}" + ", the reference" * own
+        (target,) = task.relevance.targets[number]
+        assert [answer.shown for answer in row.answers if answer.right] == [task.gallery[target].image]
+        if order.index(target) >= 6:
+            beyond += 1
+            assert row.answers[6].caption == f"the target, at place {order.index(target) + 1}"
+        else:
+            assert len(row.answers) == 6
+    assert beyond, "no query of this run misses its target, so that the last card was not looked at"
+
+
+def test_a_folder_with_files_is_left_alone(made):
+    out, _ = made
+    done = CliRunner().invoke(main, ["demo", "--composed", "--out", str(out)])
+    assert done.exit_code == 1
+    assert "a new or empty folder" in done.stderr
