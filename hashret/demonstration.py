@@ -94,6 +94,7 @@ def demonstrate_composed(out: str | os.PathLike[str], overrides: Sequence[str], 
         _composed_rows(retriever, task, out),
         out / "hits.png",
         title=f"A picture, and what is to change: nearest of {len(task.gallery):,} by {retriever.bits} bits",
+        ranked=ANSWERS,
     )
     training_curves(Run.open(out / "run").read_log(), out / "curves.png")
     say(f"the demo took {time.monotonic() - begun:.0f} s")

@@ -72,13 +72,17 @@ class GridRow:
     caption: str = ""
 
 
-def retrieval_grid(rows: Sequence[GridRow], path: str | os.PathLike[str], title: str = "") -> None:
+def retrieval_grid(
+    rows: Sequence[GridRow], path: str | os.PathLike[str], title: str = "", ranked: int | None = None
+) -> None:
     """Draw queries and answers into a PNG.
 
     Args:
         rows: One a query, 1 ... 100, with at most 30 answers each; rows may differ in their number of answers.
         path: The PNG to write, atomically.
         title: A line above; empty for none.
+        ranked: How many columns are places and numbered; what stands behind them is no answer of that place, such as a
+            target that was found further down. None for all.
 
     Raises:
         InputError: No row, no answer at all, or too many of either.
@@ -98,7 +102,7 @@ def retrieval_grid(rows: Sequence[GridRow], path: str | os.PathLike[str], title:
     if title:
         sheet.line(MARGIN, MARGIN + 0.08, title, sheet.width - 2 * MARGIN, size=TITLE_SIZE)
     sheet.line(MARGIN, top - 0.15, "query", CARD, size=SMALL, color=MUTED)
-    for column in range(columns):
+    for column in range(columns if ranked is None else min(ranked, columns)):
         centre = first + column * (CARD + GAP) + CARD / 2
         sheet.line(centre, top - 0.15, str(column + 1), CARD, size=SMALL, color=MUTED, align="center")
     for number, row in enumerate(rows):
@@ -153,7 +157,7 @@ class _Sheet:
     def query(self, x: float, y: float, row: GridRow) -> None:
         """The card of a query, with its caption."""
         self._card(x, y, row.query, QUERY_FILL, QUERY_EDGE, 1.2, QUERY_SIZE)
-        self._beneath(x, y, row.caption)
+        self._beneath(x, y, row.caption, INK)
 
     def answer(self, x: float, y: float, answer: Answer) -> None:
         """The card of an answer, with its caption and its mark."""
@@ -161,7 +165,7 @@ class _Sheet:
         self._card(x, y, answer.shown, CARD_FILL, color, 1.0 if answer.right is None else 2.6, TEXT_SIZE)
         if answer.right is not None:
             self._badge(x + CARD, y, answer.right)
-        self._beneath(x, y, answer.caption)
+        self._beneath(x, y, answer.caption, MUTED)
 
     def legend(self, x: float, y: float) -> None:
         """What the marks mean."""
@@ -175,9 +179,9 @@ class _Sheet:
         self.canvas.print_png(png)
         replace_file(path, png.getvalue())
 
-    def _beneath(self, x: float, y: float, caption: str) -> None:
+    def _beneath(self, x: float, y: float, caption: str, color: str) -> None:
         for number, line in enumerate(_caption(caption)):
-            self._text(x + CARD / 2, y + CARD + 0.12 + number * CAPTION * 0.8, line, SMALL, MUTED, "center")
+            self._text(x + CARD / 2, y + CARD + 0.12 + number * CAPTION * 0.8, line, SMALL, color, "center")
 
     def _card(self, x: float, y: float, shown: Shown, fill: str, edge: str, line: float, size: float) -> None:
         half = line / 72 / 2  # the frame surrounds the card instead of covering its rim

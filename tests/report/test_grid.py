@@ -127,6 +127,19 @@ def test_a_long_title_is_cut(tmp_path):
     assert draw(tmp_path, [row], LONG).shape[1] == draw(tmp_path, [row]).shape[1]
 
 
+def test_what_stands_behind_the_places_has_no_number(tmp_path):
+    rows = [GridRow("a", [Answer("b"), Answer("c"), Answer("d")])]
+    whole = draw(tmp_path, rows)
+    retrieval_grid(rows, tmp_path / "grid.png", ranked=2)
+    with Image.open(tmp_path / "grid.png") as image:
+        fewer = np.asarray(image.convert("RGB")).astype(int)
+    changed = np.argwhere((whole != fewer).any(-1))
+    third = 150 * (0.3 + 1.45 + 0.36 + 2 * 1.67)
+    assert len(changed)
+    assert changed[:, 1].min() > third
+    assert changed[:, 0].max() < 150 * 0.6
+
+
 def test_rows_of_different_lengths_and_without_answers(tmp_path):
     pixels = draw(tmp_path, [GridRow("a", [Answer("b")] * 3), GridRow("c", []), GridRow("d", [Answer("e")])])
     assert pixels.shape[1] == draw(tmp_path, [GridRow("a", [Answer("b")] * 3)]).shape[1]
