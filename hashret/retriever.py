@@ -26,12 +26,12 @@ from hashret.methods import METHODS
 from hashret.methods.method import Method
 from hashret.models import Encoder, Inputs, Processor, encoder_from_config, in_blocks
 from hashret.models.ragged import ragged_in_blocks
+from hashret.models.trained import MODEL
 from hashret.search import Tokens
 from hashret.training.checkpoint import load_weights, save_weights
 
 __all__ = ["Retriever", "unified"]
 
-FORMAT = "hashret.model/1"
 BLOCK = 16
 
 
@@ -210,7 +210,7 @@ class Retriever:
         method = self.method
         name = next(name for name, kind in METHODS.items() if type(method) is kind)
         return {
-            "format": FORMAT,
+            "format": MODEL,
             "method": name,
             "arguments": method.arguments,
             "options": asdict(method.o),
@@ -237,9 +237,9 @@ class Retriever:
                 got=error.strerror or str(error),
                 remedy="Check the path; finish an interrupted run with hashret train --resume.",
             ) from error
-        if config.get("format") != FORMAT:
+        if config.get("format") != MODEL:
             raise FormatError(
-                str(place / "config.json"), expected=FORMAT, got=str(config.get("format")), remedy="Name a hashret run."
+                str(place / "config.json"), expected=MODEL, got=str(config.get("format")), remedy="Name a hashret run."
             )
         method = build_method(config)
         load_weights(place / "model.safetensors", method)

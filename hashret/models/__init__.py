@@ -18,6 +18,7 @@ from hashret.models.image import SmallCNN, TorchvisionImage, TransformersImage, 
 from hashret.models.processor import Processor
 from hashret.models.text import SmallTransformer, TransformersText, small_transformer, transformers_text
 from hashret.models.token_cache import TokenCache
+from hashret.models.trained import load_encoder
 from hashret.models.vector import TokenEncoder, VectorEncoder
 
 __all__ = [
@@ -40,10 +41,22 @@ __all__ = [
     "mlp",
 ]
 
+
+def trained_image(*, run: str) -> Encoder:
+    """The image encoder of a trained run; see :mod:`hashret.models.trained`."""
+    return load_encoder(run, "image", encoder_from_config)
+
+
+def trained_text(*, run: str) -> Encoder:
+    """The text encoder of a trained run."""
+    return load_encoder(run, "text", encoder_from_config)
+
+
 IMAGE_ENCODERS: Mapping[str, Callable[..., Encoder]] = {
     "cnn": SmallCNN,
     "tokens": TokenEncoder,
     "torchvision": TorchvisionImage,
+    "trained": trained_image,
     "transformers": transformers_image,
     "vector": VectorEncoder,
 }
@@ -52,6 +65,7 @@ IMAGE_ENCODERS: Mapping[str, Callable[..., Encoder]] = {
 TEXT_ENCODERS: Mapping[str, Callable[..., Encoder]] = {
     "bag_of_words": bag_of_words,
     "tokens": TokenEncoder,
+    "trained": trained_text,
     "transformer": small_transformer,
     "transformers": transformers_text,
     "vector": VectorEncoder,

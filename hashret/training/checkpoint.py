@@ -18,11 +18,11 @@ from torch import nn
 
 from hashret.arrayfile import Array, read_arrays, write_arrays
 from hashret.methods.method import Method
+from hashret.models.trained import WEIGHTS
 
 __all__ = ["Progress", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
 
 KIND = "hashret.checkpoint/1"
-WEIGHTS = "hashret.weights/1"
 
 
 @dataclass

@@ -15,7 +15,8 @@ import torch
 from hashret.arrayfile import read_arrays, replace_file
 from hashret.errors import TrainingError
 from hashret.methods.method import Method, Stage
-from hashret.training.checkpoint import KIND, WEIGHTS, Progress
+from hashret.models.trained import WEIGHTS
+from hashret.training.checkpoint import KIND, Progress
 
 __all__ = ["Start", "take_up"]
 

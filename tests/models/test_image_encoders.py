@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from saved_model import saved_model
 
 from hashret.errors import FileError, FormatError, InputError
 from hashret.examples import Example
@@ -24,6 +25,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "cnn": [{"size": 32, "width": 4, "dimension": 12}],
     "tokens": [{"dimension": 7}],
     "torchvision": [{"architecture": "resnet18", "size": 32}],
+    "trained": [{"run": "cnn"}],
     "transformers": [{"checkpoint": kind} for kind in KINDS],
     "vector": [{"dimension": 7, "nonnegative": True}],
 }
@@ -31,6 +33,9 @@ CASES = [(name, options) for name in IMAGE_ENCODERS for options in OPTIONS.get(n
 
 
 def build(name: str, options: dict[str, Any], copied: Checkpoints) -> tuple[Encoder, Path | None]:
+    if "run" in options:
+        folder = saved_model(copied("mobilenet") / "run")
+        return build_image_encoder(name, {"run": str(folder)}).eval(), folder
     folder = copied(options["checkpoint"]) if "checkpoint" in options else None
     return build_image_encoder(name, {**options, "checkpoint": str(folder)} if folder else options).eval(), folder
 
@@ -78,7 +83,7 @@ def test_the_contract_of_every_image_encoder(name, options, copied, pictures, tm
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(
-        InputError, match="expected one of cnn, tokens, torchvision, transformers, vector, got 'resnet'"
+        InputError, match="expected one of cnn, tokens, torchvision, trained, transformers, vector, got 'resnet'"
     ):
         build_image_encoder("resnet", {})
     with pytest.raises(FormatError, match="got 'Resnet'"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from saved_model import saved_model
 
 from hashret.errors import FileError, InputError
 from hashret.examples import Example
@@ -28,6 +29,7 @@ ONE = {"layers": 1}
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "bag_of_words": [{"size": 6}],
     "tokens": [{"dimension": 7}],
+    "trained": [{"run": "transformer"}],
     "transformer": [{"size": 20, "dimension": 8, "layers": 2, "heads": 2, "length": 18}],
     "transformers": [{"checkpoint": kind} for kind in KINDS]
     + [{"checkpoint": "bert", "pooling": "cls"}]
@@ -43,8 +45,11 @@ CASES = [(name, options) for name in TEXT_ENCODERS for options in OPTIONS.get(na
 def test_the_contract_of_every_text_encoder(name, options, copied, tmp_path) -> None:
     folder = copied(options["checkpoint"]) if "checkpoint" in options else None
     options = {**options, "checkpoint": str(folder)} if folder else options
+    if "run" in options:
+        folder = saved_model(tmp_path / "trained")
+        options = {"run": str(folder)}
     vocabulary = fit_vocabulary(name, options, TEXTS)
-    assert (vocabulary is None) == (name in ("tokens", "transformers", "vector"))
+    assert (vocabulary is None) == (name in ("tokens", "trained", "transformers", "vector"))
     encoder = build_text_encoder(name, options, vocabulary).eval()
     given = {"vector": torch.rand(5, encoder.dimension).numpy(), "tokens": torch.rand(5, 3, encoder.dimension).numpy()}
     examples = [Example(text=text) for text in given.get(name, TEXTS)]
@@ -86,7 +91,7 @@ def test_the_contract_of_every_text_encoder(name, options, copied, tmp_path) -> 
     assert loaded.vocabulary == vocabulary
 
 
-@pytest.mark.parametrize("name", [name for name in TEXT_ENCODERS if name not in ("tokens", "vector")])
+@pytest.mark.parametrize("name", [name for name in TEXT_ENCODERS if name not in ("tokens", "trained", "vector")])
 def test_company_and_padding_do_not_change_a_text(name, checkpoints) -> None:
     options = (
         {**OPTIONS[name][0], "checkpoint": str(checkpoints("bert"))} if name == "transformers" else OPTIONS[name][0]
@@ -206,7 +211,7 @@ def test_missing_parts_are_named(copied) -> None:
     with pytest.raises(InputError, match="vocabulary: expected one for the text encoder bag_of_words, got none"):
         build_text_encoder("bag_of_words", {})
     with pytest.raises(
-        InputError, match="expected one of bag_of_words, tokens, transformer, transformers, vector, got 'bert'"
+        InputError, match="expected one of bag_of_words, tokens, trained, transformer, transformers, vector, got 'bert'"
     ):
         build_text_encoder("bert", {})
     with pytest.raises(InputError, match="at most 1 words, the encoder's size, got 2"):
