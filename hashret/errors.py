@@ -13,6 +13,7 @@ The tree::
     ├── DataError              a dataset whose parts contradict each other or do not suffice
     │   └── DataFileError      a dataset's own file is missing, damaged or of another form (also a FileError)
     ├── RecipeError            keys or values of a recipe; all of them at once, each with its key path
+    ├── StoreError             a store that is closed, cannot be reached, or whose engine is not installed
     └── TrainingError          a training run that cannot start, continue or converge
 
 Each names what was expected, what came, and what to do; :mod:`hashret.cli` turns them into one line and exit code 1.
@@ -30,6 +31,7 @@ __all__ = [
     "InputError",
     "NonFiniteError",
     "RecipeError",
+    "StoreError",
     "TextError",
     "TrainingError",
     "WidthError",
@@ -104,6 +106,10 @@ class DataFileError(DataError, FileError):
 
 class RecipeError(HashretError):
     """Keys or values of a recipe, all of them at once, each with its key path."""
+
+
+class StoreError(HashretError):
+    """A store that is closed, cannot be reached, or whose engine is not installed."""
 
 
 class TrainingError(HashretError):

@@ -1,0 +1,381 @@
+"""ClickHouse: codes and metadata in a table, searched by SQL; embedded as chdb or on a server, by the same statements.
+
+A code is a ``FixedString``, its distance ``bitHammingDistance``, an answer the first rows by (distance, id). Metadata
+are further columns, and ``where=`` is evaluated beside the distance. Every search reads all codes that the condition
+leaves; there is no index over codes. On one server the store makes its tables itself::
+
+    CREATE TABLE codes (id Int64, code FixedString(8)) ENGINE = MergeTree ORDER BY id COMMENT 'hashret.codes/1 bits=64';
+    CREATE TABLE codes_numbers (largest Int64) ENGINE = MergeTree ORDER BY largest;
+
+On a cluster of several shards with replicas an administrator makes the tables, once; the store is then opened on the
+distributed table, whose shards each find their k nearest rows before they are merged::
+
+    CREATE TABLE codes_local ON CLUSTER main (id Int64, code FixedString(8), key String, caption String)
+        ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/codes', '{replica}') ORDER BY id;
+    CREATE TABLE codes ON CLUSTER main AS codes_local
+        ENGINE = Distributed(main, currentDatabase(), codes_local, cityHash64(id))
+        COMMENT 'hashret.codes/1 bits=64';
+    CREATE TABLE codes_numbers ON CLUSTER main (largest Int64)
+        ENGINE = ReplicatedMergeTree('/clickhouse/tables/codes_numbers', '{replica}') ORDER BY largest;
+
+Adding, loading and searching work through it; ClickHouse changes rows on the shards only, so that ``remove`` and
+``replace`` refuse there and say which statement does it. Rows are added in blocks of a million, each whole or not at
+all. One writer at a time: the engine does not keep ids unique by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashret.codes import Codes
+from hashret.errors import FileError, InputError, StoreError
+from hashret.search import HammingIndex, Hits
+from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
+from hashret.stores.address import Address
+from hashret.stores.clickhouse_columns import columns_of, sql_type
+from hashret.stores.clickhouse_engine import BLOCK, Engine
+from hashret.stores.clickhouse_hits import TOGETHER, batches, hits_of, stacked
+from hashret.stores.clickhouse_sql import Condition, Table, Where, condition, one_of, quoted
+from hashret.stores.clickhouse_table import table_of
+from hashret.stores.encoded import encoded_blocks
+from hashret.stores.store import Closing, ids_of
+
+__all__ = ["ClickHouseStore", "open_chdb", "open_clickhouse"]
+
+_NAMED = 10_000  # ids of a statement
+
+
+class ClickHouseStore(Closing):
+    """A table of codes; verbs as in :class:`hashret.search.HammingIndex`, and metadata.
+
+    Args:
+        engine: What holds the table; closed with the store.
+        table: The table, which exists.
+    """
+
+    def __init__(self, engine: Engine, table: Table) -> None:
+        """Look at the table's columns."""
+        self._held, self._table, self.name = engine, table, f"{engine.name} {table.name}"
+        self._columns = self._described()
+
+    @property
+    def _engine(self) -> Engine:
+        """The engine of an open store."""
+        self._open()
+        return self._held
+
+    @property
+    def bits(self) -> int:
+        """Width of a code."""
+        return self._table.bits
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Metadata: column -> ClickHouse type."""
+        self._open()
+        return {name: kind for name, kind in self._columns.items() if name not in ("id", "code")}
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """All ids, ascending, int64 (N,)."""
+        return self._engine.numbers(f"SELECT id FROM {self._table.shown} ORDER BY id")[0].astype(np.int64)
+
+    def __len__(self) -> int:
+        """Number of codes."""
+        return int(self._engine.numbers(f"SELECT count() FROM {self._table.shown}")[0][0])
+
+    def __contains__(self, number: object) -> bool:
+        """Whether a code has this id."""
+        self._open()
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number <= LARGEST_ID:
+            return False
+        return bool(len(self._known(np.array([number], np.int64))))
+
+    def add(
+        self, codes: Codes | NDArray[np.uint8], ids: ArrayLike | None = None, *, metadata: Any = None
+    ) -> NDArray[np.int64]:
+        """Add codes, a block of a million at a time.
+
+        Args:
+            codes: n codes.
+            ids: As in ``HammingIndex.add``.
+            metadata: Column -> n values, or a pyarrow Table of n rows; a column that the table lacks is added to it,
+                and other rows hold NULL there.
+
+        Returns:
+            The ids, int64 (n,).
+
+        Raises:
+            InputError: As ``HammingIndex.add``; or metadata that are not n rows, are called id or code, or are of a
+                type that ClickHouse has no column for.
+            WidthError: The codes are of another width.
+            StoreError: The store is closed, or the engine refuses.
+        """
+        self._open()
+        codes = as_codes(codes, self.bits, "codes")
+        given = ids_after(self._next_id(), len(codes)) if ids is None else one_id_each(ids, len(codes))
+        rows = columns_of(metadata, len(codes))
+        taken = self._known(given) if ids is not None else given[:0]
+        if len(taken):
+            raise InputError(
+                "ids", expected="ids that are not in the store", got=f"{first_ids(taken)} taken",
+                remedy="Use replace(ids, codes) to change their codes, or let the store number the new ones.",
+            )  # fmt: skip
+        self._widen(rows)
+        for start in range(0, len(codes), BLOCK):
+            part = slice(start, start + BLOCK)
+            self._engine.insert(self._table, codes[part], given[part], rows.slice(start, BLOCK))
+        return given
+
+    def load(self, folder: str | os.PathLike[str]) -> int:
+        """Add codes and metadata of a folder that ``hashret encode`` wrote.
+
+        Rows that the store holds already are passed over: a load that was killed goes on when it is given again.
+
+        Returns:
+            How many rows were added.
+
+        Raises:
+            FileError: The folder is not one, or not done.
+            InputError: A row's id is held with another code.
+        """
+        self._open()
+        added = 0
+        for packed, ids, metadata in encoded_blocks(folder, BLOCK):
+            codes, names = as_codes(packed, self.bits, "codes"), one_id_each(ids, len(packed))
+            held = self._known(names)
+            if len(held):
+                self._check_same(codes, names, held)
+                left = np.flatnonzero(~np.isin(names, held))
+                codes, names, metadata = codes[left], names[left], metadata.take(left)
+            if len(names):
+                self.add(codes, names, metadata=metadata)
+            added += len(names)
+        return added
+
+    def remove(self, ids: ArrayLike) -> int:
+        """Remove rows by their ids; raises as ``HammingIndex.remove``, and StoreError on a distributed table."""
+        self._open()
+        leaving = np.unique(as_ids(ids))
+        self._check_held(leaving)
+        shown = self._changeable("DELETE FROM LOCAL_TABLE ON CLUSTER CLUSTER WHERE id IN (...)")
+        if len(leaving):
+            self._engine.run(f"INSERT INTO {self._table.numbers} SELECT max(id) FROM {shown}")
+        for start in range(0, len(leaving), _NAMED):
+            self._engine.run(f"DELETE FROM {shown} WHERE {one_of(leaving[start : start + _NAMED])}")
+        return len(leaving)
+
+    def replace(self, ids: ArrayLike, codes: Codes | NDArray[np.uint8]) -> None:
+        """Give rows new codes; raises as ``HammingIndex.replace``, and StoreError on a distributed table."""
+        self._open()
+        codes = as_codes(codes, self.bits, "codes")
+        given = one_id_each(ids, len(codes))
+        self._check_held(given)
+        self._changeable("ALTER TABLE LOCAL_TABLE ON CLUSTER CLUSTER UPDATE code = ... WHERE id = ...")
+        for start in range(0, len(given), _NAMED):
+            rows = slice(start, start + _NAMED)
+            self._engine.run(self._table.replaced(given[rows], codes[rows]))
+
+    def search(
+        self, codes: Codes | NDArray[np.uint8], k: int, *, allowed: ArrayLike | None = None, where: Where | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Hits:  # fmt: skip
+        """The k nearest rows of every query.
+
+        Args:
+            codes: Q queries.
+            k: Answers a query, at least 1.
+            allowed: As in ``HammingIndex.search``.
+            where: Only rows of which this is true: ``{"year": [2024, 2025], "camera": None}`` (a value, one of several,
+                NULL; of a column of arrays, an element), or SQL: ``"year > {least:Int64}"``. A dict is safe with
+                strangers' values; SQL is executed as it is, with ``parameters`` bound by the engine.
+            parameters: Values of the SQL.
+
+        Returns:
+            Hits (Q, k) by (distance, id), padded.
+
+        Raises:
+            InputError: As ``HammingIndex.search``; or a condition that the engine cannot evaluate.
+            WidthError: The queries are of another width.
+            StoreError: The store is closed, or the engine refuses.
+        """
+        k, queries = whole_number(k, "k", least=1), as_codes(codes, self.bits, "queries")
+        rows = self._rows(allowed, where, parameters)
+        asked = ((part, self._table.nearest(part, k, rows)) for part in batches(queries))
+        return stacked([hits_of(self._engine.numbers(text, rows), len(part), k) for part, text in asked], k)
+
+    def within(
+        self, codes: Codes | NDArray[np.uint8], radius: int, *, allowed: ArrayLike | None = None,
+        where: Where | None = None, parameters: Mapping[str, Any] | None = None,
+    ) -> Hits:  # fmt: skip
+        """All rows within a Hamming radius, inclusive, of every query; arguments and errors as in :meth:`search`."""
+        radius = min(whole_number(radius, "radius", least=0), self.bits)
+        queries, rows = as_codes(codes, self.bits, "queries"), self._rows(allowed, where, parameters)
+        asked = ((part, self._table.within(part, radius, rows)) for part in batches(queries))
+        parts = [hits_of(self._engine.numbers(text, rows), len(part)) for part, text in asked]
+        return stacked(parts, max((part.k for part in parts), default=0))
+
+    def histogram(
+        self, codes: Codes | NDArray[np.uint8], *, allowed: ArrayLike | None = None, where: Where | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """Rows by distance, int64 (Q, bits + 1); arguments and errors as in :meth:`search`."""
+        queries, rows = as_codes(codes, self.bits, "queries"), self._rows(allowed, where, parameters)
+        counts = np.zeros((len(queries), self.bits + 1), np.int64)
+        for number, part in enumerate(batches(queries)):
+            query, distance, count = self._engine.numbers(self._table.histogram(part, rows), rows)
+            counts[query.astype(np.int64) + number * TOGETHER, distance.astype(np.int64)] = count
+        return counts
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write codes and ids, without metadata, as one index file; they pass through memory.
+
+        Raises:
+            FileError: The place cannot be written.
+        """
+        index, least = HammingIndex(self.bits), 0
+        while True:
+            ids, packed = self._engine.codes(self._table, f"WHERE id >= {least} ORDER BY id LIMIT {BLOCK}")
+            if not len(ids):
+                break
+            index.add(Codes(packed, self.bits), ids)
+            if ids[-1] == LARGEST_ID:
+                break
+            least = int(ids[-1]) + 1
+        index.save(path)
+
+    def _let_go(self) -> None:
+        self._held.close()
+
+    def _rows(self, allowed: ArrayLike | None, where: Where | None, parameters: Mapping[str, Any] | None) -> Condition:
+        """What may answer."""
+        self._open()
+        return condition(where, parameters, ids_of(allowed, self), self._columns)
+
+    def _described(self) -> dict[str, str]:
+        """Column -> type."""
+        return {row[0]: row[1] for row in self._engine.rows(f"DESCRIBE TABLE {self._table.shown}")}
+
+    def _known(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of these ids that are held."""
+        if not len(ids):
+            return ids
+        span = f"id BETWEEN {ids.min()} AND {ids.max()}"
+        if not self._engine.numbers(f"SELECT count() FROM {self._table.shown} WHERE {span}")[0][0]:
+            return ids[:0]
+        parts = [ids[start : start + _NAMED] for start in range(0, len(ids), _NAMED)]
+        statements = (f"SELECT id FROM {self._table.shown} WHERE {one_of(part)} ORDER BY id" for part in parts)
+        return np.concatenate([self._engine.numbers(statement)[0].astype(np.int64) for statement in statements])
+
+    def _check_held(self, ids: NDArray[np.int64]) -> None:
+        unknown = ids[~np.isin(ids, self._known(ids))]
+        if len(unknown):
+            raise InputError(
+                "ids", expected="ids that are in the store", got=f"{first_ids(unknown)} unknown",
+                remedy="Leave them out; `number in store` tells. Nothing was changed.",
+            )  # fmt: skip
+
+    def _check_same(self, codes: Codes, ids: NDArray[np.int64], held: NDArray[np.int64]) -> None:
+        """Refuse rows that are held with other codes."""
+        order = np.argsort(ids)
+        for start in range(0, len(held), _NAMED):
+            part = one_of(held[start : start + _NAMED])
+            names, packed = self._engine.codes(self._table, f"WHERE {part}")
+            ours = codes.packed[order[np.searchsorted(ids, names, sorter=order)]]
+            other = names[(ours != packed).any(axis=1)]
+            if len(other):
+                raise InputError(
+                    "ids", expected="rows that are new, or held with the same code", got=f"{first_ids(other)} differ",
+                    remedy="Remove them first, or load into another table.",
+                )  # fmt: skip
+
+    def _next_id(self) -> int:
+        """The number after the largest id ever held."""
+        rows = f"SELECT max(id) AS n FROM {self._table.shown} HAVING count() > 0"
+        removed = f"SELECT max(largest) AS n FROM {self._table.numbers} HAVING count() > 0"
+        found = self._engine.numbers(f"SELECT n FROM ({rows} UNION ALL {removed})")[0]
+        return int(found.max(initial=-1)) + 1
+
+    def _changeable(self, statement: str) -> str:
+        """The table's name in a statement that changes rows.
+
+        Raises:
+            StoreError: The table is distributed.
+        """
+        engine = self._engine.rows(
+            "SELECT engine FROM system.tables WHERE database = {d:String} AND name = {t:String}",
+            {"d": self._table.database, "t": self._table.name},
+        )
+        if engine and engine[0][0] == "Distributed":
+            raise StoreError(
+                self.name, expected="a table whose rows can be changed", got="a distributed one",
+                remedy=f"Change the shards: {statement}.",
+            )  # fmt: skip
+        return self._table.shown
+
+    def _widen(self, rows: Any) -> None:
+        """Add the columns that rows have and the table lacks."""
+        for field in rows.schema:
+            if field.name not in self._columns:
+                added = f"ADD COLUMN IF NOT EXISTS {quoted(field.name)} {sql_type(field)}"
+                self._engine.run(f"ALTER TABLE {self._table.shown} {added}")
+        self._columns = self._described()
+
+
+def open_chdb(address: Address) -> ClickHouseStore:
+    """Open ``chdb:PATH?table=codes``: ClickHouse within this process, its files in a folder.
+
+    A process holds one such folder open at a time. Options: ``table`` (default ``codes``), ``bits`` of a new table.
+
+    Raises:
+        StoreError: chdb is not installed, another folder is open, or there is no table and no ``bits`` for one.
+        FileError: There is no such folder, and no ``bits``.
+        WidthError: The table holds codes of another width.
+    """
+    address.only("table", "bits")
+    path = Path(address.local())
+    if not path.exists() and "bits" not in address.options:
+        raise FileError(
+            str(path), expected="a folder of chdb", got="nothing there", remedy="Give ?bits=WIDTH to begin one."
+        )
+    return _opened(Engine.embedded(address), "default", address)
+
+
+def open_clickhouse(address: Address) -> ClickHouseStore:
+    """Open ``clickhouse://user@host:8123/database?table=codes`` over HTTP.
+
+    Options: ``table`` (default ``codes``), ``bits`` of a new table, ``secure=true`` for HTTPS. The password is in the
+    address or, better, in ``$CLICKHOUSE_PASSWORD``.
+
+    Raises:
+        StoreError: clickhouse-connect is not installed, the server does not answer or is too old, or there is no table
+            and no ``bits`` for one.
+        WidthError: The table holds codes of another width.
+    """
+    address.only("table", "bits", "secure")
+    secure = address.options.get("secure", "false")
+    if not address.host or secure not in ("true", "false"):
+        raise InputError(
+            f"address {address.shown}", expected="clickhouse://host:port/database, secure=true or false",
+            got=f"host {address.host!r}, secure={secure}", remedy="Name the server.",
+        )  # fmt: skip
+    database = address.path.strip("/") or "default"
+    return _opened(Engine.server(address, database, secure=secure == "true"), database, address)
+
+
+def _opened(engine: Engine, database: str, address: Address) -> ClickHouseStore:
+    """The store over an engine, its table made where there is none."""
+    try:
+        table, statements = table_of(engine, database, address)
+        for statement in statements:
+            engine.run(statement)
+        return ClickHouseStore(engine, table)
+    except BaseException:
+        engine.close()
+        raise
