@@ -37,6 +37,8 @@ _PATIENCE = 300  # seconds for an answer, and for an actor to come back
 class ShardActor:
     """What runs on a node: a shard and the verbs on it, all by arrays.
 
+    Ray hands arrays over read-only; codes are copied, because the kernels would be compiled once more for such.
+
     Args:
         folder: Of the shards.
         number: Which.
@@ -66,21 +68,21 @@ class ShardActor:
     def search(self, packed: NDArray[np.uint8], k: int, allowed: NDArray[np.int64] | None) -> tuple[Any, ...]:
         """Distances and ids of the k nearest, no wider than the shard has codes."""
         k = max(1, min(k, len(self._shard.index)))
-        return tuple(self._shard.index.search(packed, k, allowed=allowed, threads=self._threads))
+        return tuple(self._shard.index.search(np.array(packed), k, allowed=allowed, threads=self._threads))
 
     def within(self, packed: NDArray[np.uint8], radius: int, allowed: NDArray[np.int64] | None) -> tuple[Any, ...]:
         """Distances and ids within a radius."""
-        return tuple(self._shard.index.within(packed, radius, allowed=allowed, threads=self._threads))
+        return tuple(self._shard.index.within(np.array(packed), radius, allowed=allowed, threads=self._threads))
 
     def histogram(self, packed: NDArray[np.uint8], allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """Codes by distance."""
-        return self._shard.index.histogram(packed, allowed=allowed, threads=self._threads)
+        return self._shard.index.histogram(np.array(packed), allowed=allowed, threads=self._threads)
 
     def change(
         self, sequence: int, token: str, verb: Verb, ids: NDArray[np.int64], packed: NDArray[np.uint8]
     ) -> tuple[int, int]:
         """Make a change, once however often it is asked for."""
-        return self._shard.change(sequence, token, verb, ids, packed)
+        return self._shard.change(sequence, token, verb, np.array(ids), np.array(packed))
 
     def compact(self) -> None:
         """Take the journal into the file."""

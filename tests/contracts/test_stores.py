@@ -6,16 +6,18 @@ An engine that is not installed is skipped. ``clickhouse`` is asked over HTTP, o
 
 import numpy as np
 import pytest
+from engines import ADDRESSES, duplicates
 
 from hashret.codes import Codes
 from hashret.errors import InputError, StoreError, WidthError
 from hashret.search import HammingIndex
 from hashret.stores import STORES, open_store
-from engines import ADDRESSES, duplicates
 
 BITS, ITEMS = 60, 2_000
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::FutureWarning"
+)
 
 
 @pytest.fixture(scope="module", params=sorted(STORES))

@@ -44,8 +44,10 @@ def of_clickhouse(folder):
     with subprocess.Popen([sys.executable, program, folder / "db"], stdout=subprocess.PIPE, text=True) as server:
         try:
             port = int(server.stdout.readline())
-            yield lambda name, options="": (
-                f"clickhouse://reader:se%2Fcret@127.0.0.1:{port}/default{_options(f'table={name}', options)}"
+            yield (
+                lambda name, options="": (
+                    f"clickhouse://reader:se%2Fcret@127.0.0.1:{port}/default{_options(f'table={name}', options)}"
+                )
             )
         finally:
             server.kill()
@@ -56,8 +58,10 @@ def of_ray(folder):
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
-        yield lambda name, options="": (
-            f"ray://{folder / name}{_options(options, 'shards=2' if 'bits' in options else '')}"
+        yield (
+            lambda name, options="": (
+                f"ray://{folder / name}{_options(options, 'shards=2' if 'bits' in options else '')}"
+            )
         )
     finally:
         ray.shutdown()
