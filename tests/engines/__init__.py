@@ -56,7 +56,7 @@ def of_clickhouse(folder):
 @contextlib.contextmanager
 def of_ray(folder):
     ray = pytest.importorskip("ray", reason="needs the extra ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
     try:
         yield (
             lambda name, options="": (

@@ -105,8 +105,10 @@ def test_metadata_stay_with_their_codes(address):
         store.replace([1], CODES[9:10])
         assert store.search(CODES[9:10], 1, where={"year": 2}).ids.tolist() == [[1]]
         assert set(store.search(CODES[:1], 2, where={"year": None}).ids[0].tolist()) == {4, 5}
-        for metadata, said in (({"year": [1]}, "2 rows"), ({"code": [1, 2]}, "'code'"),
-                               ({"year": [1, "a"]}, "metadata"), ({"x": [{"a": 1}, {"a": 2}]}, "column x"), ("year", "column ->")):  # fmt: skip
+        for metadata, said in (
+            ({"year": [1]}, "2 rows"), ({"code": [1, 2]}, "'code'"), ({"year": [1, "a"]}, "metadata"),
+            ({"x": [{"a": 1}, {"a": 2}]}, "column x"), ("year", "column ->"),
+        ):  # fmt: skip
             with pytest.raises(InputError, match=said):
                 store.add(CODES[:2], metadata=metadata)
         assert len(store) == 6
