@@ -40,6 +40,7 @@ _HOMES = {
     "late_scores": "hashret.search",
     "merge": "hashret.search",
     "nearest": "hashret.search",
+    "open_store": "hashret.stores",
     "read_recipe": "hashret.pipeline",
     "rerank": "hashret.search",
     "rerank_tokens": "hashret.search",
