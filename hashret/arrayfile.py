@@ -8,6 +8,7 @@ mean.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -35,7 +36,8 @@ _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 def replace_file(path: str | os.PathLike[str], content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write ``content``, whole or in pieces, to ``path`` so that a reader sees the old bytes or the new ones.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk and then renamed over ``path``.
+    The bytes go to a temporary file in the same folder, are flushed to the disk and then renamed over ``path``; the
+    folder is flushed too, so that what is written after this call never outlives it.
 
     Raises:
         FileError: The folder does not exist, is not writable, or the disk is full; the old file is untouched.
@@ -53,6 +55,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise FileError(
             str(path),
@@ -63,6 +66,20 @@ def replace_file(path: str | os.PathLike[str], content: bytes | Iterable[bytes |
     finally:  # also when interrupted: leave no part behind
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk; some file systems know no such call."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 def write_arrays(

@@ -1,10 +1,11 @@
-"""Catalogue: what a person calls row i of a codes or index file, as JSON lines beside it. It ranks nothing."""
+"""Catalogue: what a person calls the items of an index file, as JSON lines beside it. It ranks nothing."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,21 +31,21 @@ class Item:
 
 
 def catalogue_path(path: str | os.PathLike[str]) -> Path:
-    """The catalogue that belongs to a codes or index file.
+    """The catalogue that belongs to an index file.
 
     Example:
-        >>> catalogue_path("codes.safetensors").name
-        'codes.safetensors.items.jsonl'
+        >>> catalogue_path("photos.index").name
+        'photos.index.items.jsonl'
     """
     return Path(f"{os.fspath(path)}.items.jsonl")
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The rows of a codes or index file, and the model that made them.
+    """The items of an index file, and the model that made their codes.
 
     Attributes:
-        items: One an item, in the order of the rows.
+        items: In the order of their ids.
         model: Fingerprint of the model; codes of two models cannot be compared even where their widths agree.
     """
 
@@ -52,19 +53,21 @@ class Catalogue:
     model: str
 
 
-def write_catalogue(path: str | os.PathLike[str], items: Sequence[Item], *, model: str) -> None:
-    """Write the catalogue of the codes or index file ``path``: the model, then one JSON object an item; atomically.
+def write_catalogue(path: str | os.PathLike[str], items: Iterable[Item], *, model: str) -> None:
+    """Write the catalogue of the index file ``path``: the model, then one JSON object an item; atomically.
+
+    Items are written as they come, in the order of the index's ids, and not held.
 
     Raises:
         FileError: The place cannot be written.
     """
-    rows = [{"model": model}, *({k: v for k, v in asdict(item).items() if v} for item in items)]
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    replace_file(catalogue_path(path), lines.encode("utf-8", "surrogateescape"))
+    rows = ({k: v for k, v in asdict(item).items() if v} for item in items)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in itertools.chain([{"model": model}], rows))
+    replace_file(catalogue_path(path), (line.encode("utf-8", "surrogateescape") for line in lines))
 
 
 def read_catalogue(path: str | os.PathLike[str], rows: int) -> Catalogue:
-    """Read the catalogue of the codes or index file ``path``, which has ``rows`` rows.
+    """Read the catalogue of the index file ``path``, which holds ``rows`` codes.
 
     Raises:
         FileError: There is no catalogue beside it.
@@ -78,9 +81,9 @@ def read_catalogue(path: str | os.PathLike[str], rows: int) -> Catalogue:
     except OSError as error:
         raise FileError(
             str(place),
-            expected="the catalogue that hashret encode wrote beside the codes",
+            expected="the catalogue that hashret index wrote beside the index",
             got=error.strerror or str(error),
-            remedy="Move the two files together, or encode again.",
+            remedy="Move the two files together, or index again.",
         ) from error
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(

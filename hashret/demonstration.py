@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hashret.catalogue import Item, write_catalogue
 from hashret.codes import Codes
+from hashret.data.entry import Examples
 from hashret.errors import FileError
 from hashret.evaluation import precision_recall
 from hashret.examples import RetrievalDataset, Task
 from hashret.floors import random_codes, untrained
-from hashret.pipeline import Results, Say, evaluate_run, load_data, read_recipe, train
+from hashret.pipeline import Results, Say, encode, evaluate_run, index, load_data, read_recipe, train
 from hashret.recipe import Recipe
 from hashret.report import Answer, GridRow, precision_recall_curves, retrieval_grid, training_curves
 from hashret.retriever import Retriever
@@ -35,7 +35,7 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     """Train on ``shapes``, encode, index, evaluate beside the floors, and draw pictures.
 
     Args:
-        out: Folder to write: ``run/``, ``*.codes``, ``*.index``, ``hits.png``, ``curves.png``,
+        out: Folder to write: ``run/``, ``*.encoded/``, ``*.index``, ``hits.png``, ``curves.png``,
             ``precision-recall.png``.
         overrides: ``key=value`` changes of the demo's recipe.
         say: Told in a line what happens.
@@ -55,7 +55,7 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     dataset, _ = load_data(recipe, None, lambda line: None)
     tasks = {task.name: task for task in dataset.test}
     for task in tasks.values():
-        _index(retriever, task, out)
+        _encode_and_index(task, out)
     retrieval_grid(
         [*_rows(retriever, tasks["t2i"], out), *_rows(retriever, tasks["i2t"], out)],
         out / "hits.png",
@@ -71,7 +71,7 @@ def demonstrate_composed(out: str | os.PathLike[str], overrides: Sequence[str], 
     """Train on edits of ``shapes``, encode, index, evaluate by R@1, 5 and 10, and draw queries with their answers.
 
     Args:
-        out: Folder to write: ``run/``, ``composed.codes``, ``composed.index``, ``hits.png``, ``curves.png``.
+        out: Folder to write: ``run/``, ``composed.encoded/``, ``composed.index``, ``hits.png``, ``curves.png``.
         overrides: ``key=value`` changes of the recipe, in which the method is named.
         say: Told in a line what happens.
 
@@ -89,7 +89,7 @@ def demonstrate_composed(out: str | os.PathLike[str], overrides: Sequence[str], 
     results = evaluate_run(out / "run", say=say)
     dataset, _ = load_data(recipe, None, lambda line: None)
     (task,) = dataset.test
-    _index(retriever, task, out)
+    _encode_and_index(task, out)
     retrieval_grid(
         _composed_rows(retriever, task, out),
         out / "hits.png",
@@ -118,16 +118,11 @@ def _recipe(name: str, overrides: Sequence[str]) -> Recipe:
     return read_recipe(yaml.safe_load(text), overrides)
 
 
-def _index(retriever: Retriever, task: Task, out: Path) -> None:
-    """Write the gallery's codes, and an index over them, each with its catalogue."""
-    codes = retriever.encode(task.gallery)
-    codes.save(out / f"{task.name}.codes")
-    index = HammingIndex(codes.bits)
-    index.add(codes)
-    index.save(out / f"{task.name}.index")
-    items = [Item(example.key, text=example.text if isinstance(example.text, str) else "") for example in task.gallery]
-    for kind in ("codes", "index"):
-        write_catalogue(out / f"{task.name}.{kind}", items, model=retriever.fingerprint())
+def _encode_and_index(task: Task, out: Path) -> None:
+    """Encode the gallery of a task into a folder, and build an index of it, as the commands do."""
+    gallery = Examples(task.gallery, task.name)
+    encode(out / "run", gallery, gallery.side, out / f"{task.name}.encoded", quiet=True)
+    index(out / f"{task.name}.encoded", out / f"{task.name}.index")
 
 
 def _rows(retriever: Retriever, task: Task, out: Path) -> list[GridRow]:
@@ -178,9 +173,9 @@ def _precision_recall(retriever: Retriever, dataset: RetrievalDataset, seed: int
         "random codes": random_codes(retriever.bits, seed),
     }
     curves = {}
-    for name, encode in encoders.items():
+    for name, encoder in encoders.items():
         for task in dataset.test:
-            pair: tuple[Codes, Codes] = (encode(task.queries), encode(task.gallery))
+            pair: tuple[Codes, Codes] = (encoder(task.queries), encoder(task.gallery))
             recall, precision = precision_recall(pair, task.relevance)
             found = recall > 0.001  # at smaller radii next to no query finds anything
             curves[f"{name}, {task.name}"] = recall[found], precision[found]

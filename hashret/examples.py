@@ -24,7 +24,7 @@ from hashret.relevance import Relevance
 
 __all__ = ["Example", "ImageSource", "Pair", "RetrievalDataset", "Task", "TextSource", "joined"]
 
-ImageSource = str | os.PathLike[str] | Image.Image | NDArray[Any] | RegionFiles
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | RegionFiles
 TextSource = str | NDArray[Any]
 
 
@@ -33,8 +33,8 @@ class Example:
     """One raw item: an image, a text, or both (a composed query: reference image + modifying text).
 
     Attributes:
-        image: A path, a PIL image, uint8 pixels (H, W, 3), a float feature vector (D,), float token features (T, E),
-            such as regions, or where the files of its regions lie; None if there is none.
+        image: A path, the bytes of an image file, a PIL image, uint8 pixels (H, W, 3), a float feature vector (D,),
+            float token features (T, E), such as regions, or where the files of its regions lie; None if there is none.
         text: A sentence, a float feature vector (D,) or float token features (T, E); None if there is none.
         key: What a person calls it: a file name, a caption id; shown in results.
 

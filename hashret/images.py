@@ -7,8 +7,9 @@ no tensor, and never guesses: what has no agreed meaning as RGB is refused by na
 
 from __future__ import annotations
 
+import io
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +31,14 @@ _TURNS = {
 }
 
 
-def open_image(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> Image.Image:
+def open_image(source: str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]) -> Image.Image:
     """Decode an image completely and turn it into RGB as a viewer would show it.
 
     EXIF orientation is applied; grey, palette and CMYK are converted; 16-bit grey is scaled to 8 bits (value / 257,
     rounded); transparency is laid over white; of an animation the first frame is taken.
 
     Args:
-        source: A path, a PIL image, or uint8 pixels (H, W, 3) or (H, W).
+        source: A path, the bytes of an image file, a PIL image, or uint8 pixels (H, W, 3) or (H, W).
 
     Returns:
         A new RGB image that holds pixels only (no EXIF that a second call could apply again); no file stays open.
@@ -54,22 +55,29 @@ def open_image(source: str | os.PathLike[str] | Image.Image | NDArray[Any]) -> I
         return _from_pixels(source)
     if isinstance(source, Image.Image):
         name = f"image {getattr(source, 'filename', '') or f'({source.mode}, {source.width} x {source.height})'}"
+    elif isinstance(source, bytes):
+        name = f"image ({len(source)} bytes)"
     elif isinstance(source, (str, os.PathLike)):
         name = f"image {os.fspath(source)}"
     else:
         raise ImageError(
-            "image", expected="a path, a PIL image or uint8 pixels", got=type(source).__name__, remedy="Convert it."
-        )
+            "image", expected="a path, bytes, a PIL image or uint8 pixels", got=type(source).__name__,
+            remedy="Convert it.",
+        )  # fmt: skip
     try:
         if isinstance(source, Image.Image):
             return _to_rgb(source, name)
-        with open(source, "rb") as file, Image.open(file) as picture:
+        with _bytes_of(source) as file, Image.open(file) as picture:
             return _to_rgb(picture, name)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # a damaged file leads decoders into anything, SyntaxError and struct.error included
         got, remedy = _reason(error, source)
         raise ImageError(name, expected="an image that can be decoded", got=got, remedy=remedy) from error
+
+
+def _bytes_of(source: str | os.PathLike[str] | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115 (the caller closes)
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
@@ -135,7 +143,7 @@ def _reason(error: Exception, source: object) -> tuple[str, str]:
     if isinstance(error, IsADirectoryError):
         return "a folder", "Name a file in it."
     if isinstance(error, UnidentifiedImageError):
-        empty = isinstance(source, (str, os.PathLike)) and os.path.getsize(source) == 0
+        empty = source == b"" or (isinstance(source, (str, os.PathLike)) and os.path.getsize(source) == 0)
         return ("an empty file" if empty else "bytes that are no known image"), again
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         limit = f"more than {Image.MAX_IMAGE_PIXELS} pixels (a decompression bomb?)"

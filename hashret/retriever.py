@@ -184,6 +184,34 @@ class Retriever:
                 parts.append(in_blocks(function, inputs, self.block).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
+    def run(self, inputs: Inputs, *, embed: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Relaxed codes of prepared inputs, and with ``embed`` their embeddings by the same pass of the encoder.
+
+        Args:
+            inputs: B items, as the processor gives them.
+            embed: Whether embeddings are wanted.
+
+        Returns:
+            Float32 (B, bits), whose signs are what :meth:`encode` gives; and float32 (B, dim) or None. Neither is
+            checked for NaN.
+        """
+
+        def both(block: Inputs) -> Tensor:
+            block = self._encoded(block)
+            return torch.cat([self.method.relaxed(block), self.method.embed(block)], dim=1)
+
+        with torch.inference_mode():
+            found = in_blocks(both if embed else self.method.relaxed, inputs.to(self.device), self.block)
+        values = found.float().cpu().numpy()
+        return (values[:, : self.bits], values[:, self.bits :]) if embed else (values, None)
+
+    def _encoded(self, inputs: Inputs) -> Inputs:
+        """The inputs with what their encoder makes of them, which it then passes on; as they are if tokens are read."""
+        if self.method.reads_tokens or (inputs.image is not None and inputs.text is not None):
+            return inputs
+        pooled = self.method.pooled(inputs)
+        return Inputs(image=pooled) if inputs.image is not None else Inputs(text=pooled, bag=inputs.bag)
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write everything :meth:`from_pretrained` needs: config.json, model.safetensors and the processor's files.
 

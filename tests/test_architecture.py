@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 LINES = (
     ("errors", "arrayfile"),
     ("codes", "relevance", "images", "regions", "catalogue"),
-    ("examples",),
+    ("examples", "encoded"),
     ("data", "models", "losses", "search", "hashers"),
     ("methods", "stores", "evaluation"),
     ("training", "recipe"),
@@ -37,7 +37,7 @@ ONLY = {
 }
 # Rooms that load without torch, and therefore load none that needs it.
 LIGHT = {
-    "errors", "arrayfile", "codes", "relevance", "images", "regions", "catalogue", "examples", "search", "hashers",
+    "errors", "arrayfile", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search", "hashers",
     "stores", "evaluation", "recipe", "run", "report", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}

@@ -11,19 +11,60 @@ from hashret.cli.show import say
 __all__ = ["encode"]
 
 
-@click.command(epilog="Example: hashret encode runs/flickr8k photos/ --side image --out photos.codes")
+@click.command(
+    epilog="Examples: hashret encode runs/flickr8k photos/ --side image --out photos.encoded; "
+    "hashret encode RUN 'part-{000..099}.tar' --side image --embeddings fp16 --num-shards 8 --shard-index 0 --out DIR"
+)
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
-@click.argument("source", type=click.Path(exists=True))
-@click.option("--side", type=click.Choice(["image", "text"]), required=True, help="What of SOURCE to encode.")
-@click.option("--out", type=click.Path(dir_okay=False), required=True, help="Codes file to write.")
-def encode(run: str, source: str, side: Literal["image", "text"], out: str) -> None:
-    """Encode the images or texts of SOURCE into a codes file.
+@click.argument("source")
+@click.option(
+    "--side", type=click.Choice(["image", "text", "query"]), required=True,
+    help="What of SOURCE to encode; query: an image and a text together.",
+)  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder to write.")
+@click.option("--embeddings", type=click.Choice(["fp16", "int8"]), help="Keep embeddings too, for a second look.")
+@click.option("--shard-size", type=click.IntRange(1), default=10_000, show_default=True, help="Items a shard.")
+@click.option("--num-shards", type=click.IntRange(1), default=1, show_default=True, help="Runs that share the work.")
+@click.option("--shard-index", type=click.IntRange(0), default=0, show_default=True, help="Which of them this is.")
+@click.option("--max-failures", type=click.IntRange(0), help="Stop when more items fail [default: never].")
+@click.option("--workers", type=click.IntRange(1), help="Processes that decode [default: one a core].")
+@click.option("--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for one item.")
+@click.option("--split", help="Which split of a Hugging Face dataset [default: the only one, or train].")
+@click.option("--image-column", help="Where the images of a table are, if its name does not tell.")
+@click.option("--text-column", help="Where its texts are.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def encode(
+    run: str,
+    source: str,
+    side: Literal["image", "text", "query"],
+    out: str,
+    embeddings: Literal["fp16", "int8"] | None,
+    shard_size: int,
+    num_shards: int,
+    shard_index: int,
+    max_failures: int | None,
+    workers: int | None,
+    timeout: float,
+    split: str | None,
+    image_column: str | None,
+    text_column: str | None,
+    quiet: bool,
+) -> None:
+    """Encode the images, texts or image+text queries of SOURCE into a folder.
 
-    SOURCE is a folder of images (with or without metadata.jsonl), a metadata.jsonl, a Karpathy dataset json, a .txt
-    with a text a line, or a .npy of feature vectors. Names go to OUT.items.jsonl; what cannot be encoded is counted
-    and listed, with the reason, in OUT.rejected.jsonl.
+    SOURCE is a folder of images (with or without metadata.jsonl), a .jsonl, .json, .csv or .parquet table, webdataset
+    tars ('{0000..0099}.tar'), a dataset of the Hugging Face hub (owner/name), a Karpathy dataset json, a .txt with a
+    text a line, or features as .npy. What cannot be encoded is listed with the reason in OUT/failures and never stops
+    the run. Killed at any moment, the same command goes on and ends in the same bytes.
     """
     from hashret import pipeline
 
-    count, rejected = pipeline.encode(run, source, side, out, say=say)
-    click.echo(f"{count} codes in {out}" + (f", {len(rejected)} rejected in {out}.rejected.jsonl" if rejected else ""))
+    if shard_index >= num_shards:
+        raise click.UsageError("--shard-index counts from 0 and is below --num-shards.")
+    done = pipeline.encode(
+        run, source, side, out, embeddings=embeddings, shard_size=shard_size, num_shards=num_shards,
+        shard_index=shard_index, max_failures=max_failures, workers=workers, timeout=timeout, split=split,
+        image_column=image_column, text_column=text_column, quiet=quiet, say=(lambda line: None) if quiet else say,
+    )  # fmt: skip
+    failed = f", {done.failures} failures with their reasons in {out}/failures" if done.failures else ""
+    click.echo(f"{done.codes} codes in {out}{failed}")

@@ -41,9 +41,9 @@ def main(debug: bool) -> None:
     hashret demo                                    everything once, on a dataset drawn on the spot
     hashret data check flickr ROOT                  is this copy of a dataset whole?
     hashret train recipe.yaml --data ROOT --out RUN learn codes from image-text pairs
-    hashret encode RUN photos/ --side image --out c.safetensors
+    hashret encode RUN photos/ --side image --out DIR
     hashret hash fit clip.npy --hasher itq --out H  codes for embeddings you already have
-    hashret index c.safetensors --out photos.index
+    hashret index DIR --out photos.index
     hashret search photos.index --run RUN --text "a dog runs through the snow"
     hashret evaluate RUN                            mAP and recall on the test split, ties stated
     hashret compare RUN OTHER                       is the difference more than luck?

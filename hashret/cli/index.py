@@ -7,15 +7,16 @@ import click
 __all__ = ["index"]
 
 
-@click.command(epilog="Example: hashret index photos.codes --out photos.index")
-@click.argument("codes", type=click.Path(exists=True, dir_okay=False))
+@click.command(epilog="Example: hashret index photos.encoded --out photos.index")
+@click.argument("codes", metavar="DIR", type=click.Path(exists=True, file_okay=False))
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="Index file to write.")
 @click.option("--tables", is_flag=True, help="Also build multi-index tables: several times the size, and far faster.")
 def index(codes: str, out: str, tables: bool) -> None:
-    """Build an index file from a codes file that ``hashret encode`` wrote.
+    """Build an index file from the folder DIR that ``hashret encode`` wrote.
 
-    With --tables a search looks into a few buckets instead of comparing all codes; the answers are the same. It pays
-    from about a million codes on.
+    The ids are the items' positions in their source. Embeddings, if the folder holds any, go into OUT.embeddings under
+    the same ids. With --tables a search looks into a few buckets instead of comparing all codes; the answers are the
+    same. It pays from about a million codes on.
     """
     from hashret import pipeline
 

@@ -22,7 +22,7 @@ from hashret.examples import Example, ImageSource, RetrievalDataset, Task, TextS
 from hashret.images import open_image
 from hashret.regions import RegionFiles, read_regions
 
-__all__ = ["Rejected", "check", "quarantine"]
+__all__ = ["Rejected", "check", "check_text", "check_vector", "quarantine"]
 
 UNANSWERABLE = "all its right answers were rejected"
 BROKEN_SUBSET = "one of its candidates was rejected"
@@ -53,7 +53,7 @@ def check(example: Example) -> str | None:
         >>> check(Example(text="a dog")), check(Example(text=" ", key="a.jpg#3"))
         (None, 'an empty text')
     """
-    return _check_image(example.image) or _check_text(example.text)
+    return _check_image(example.image) or check_text(example.text)
 
 
 def quarantine(dataset: RetrievalDataset, *, most: float = 1.0) -> tuple[RetrievalDataset, list[Rejected]]:
@@ -112,7 +112,7 @@ class _Gate:
         with ThreadPoolExecutor() as pool:
             decoded = pool.map(_check_image, (example.image for example in with_image.values()))
             self._images: dict[Hashable, str | None] = dict(zip(with_image, decoded, strict=True))
-        self._texts = {identity: _check_text(example.text) for identity, example in with_text.items()}
+        self._texts = {identity: check_text(example.text) for identity, example in with_text.items()}
 
     def passes(self, where: str, example: Example) -> bool:
         reason = None if example.image is None else self._images[_identity(example.image)]
@@ -216,7 +216,7 @@ def _check_image(image: ImageSource | None) -> str | None:
     if image is None:
         return None
     if isinstance(image, np.ndarray) and (image.ndim == 1 or image.dtype.kind == "f"):
-        return _check_vector(image)
+        return check_vector(image)
     try:
         read_regions(image) if isinstance(image, RegionFiles) else open_image(image)
     except ImageError as error:
@@ -224,11 +224,12 @@ def _check_image(image: ImageSource | None) -> str | None:
     return None
 
 
-def _check_text(text: TextSource | None) -> str | None:
+def check_text(text: TextSource | None) -> str | None:
+    """What is wrong with a text or its features, in a few words; None if nothing, or if there is none."""
     if text is None:
         return None
     if isinstance(text, np.ndarray):
-        return _check_vector(text)
+        return check_vector(text)
     if not any(letter.isprintable() and not letter.isspace() for letter in text):
         return "an empty text"
     try:
@@ -238,7 +239,8 @@ def _check_text(text: TextSource | None) -> str | None:
     return None
 
 
-def _check_vector(vector: NDArray[Any]) -> str | None:
+def check_vector(vector: NDArray[Any]) -> str | None:
+    """What is wrong with features, in a few words; None if nothing."""
     if vector.dtype.kind not in "fiu":
         return f"a vector of {vector.dtype}, not of numbers"
     return None if np.isfinite(vector).all() else "NaN or infinity in its features"

@@ -1,87 +1,77 @@
-"""open_source: what ``hashret encode`` and ``hashret search`` are pointed at, as examples with keys.
+"""open_source: what ``hashret encode`` and ``hashret search`` are pointed at, as entries with keys.
 
-A dataset has splits and ground truth; most people only have a folder of photos, a file of sentences or a matrix of
-features. This file recognises them by what is there, keeps their order, and names every item so that hits can be shown.
-It decodes nothing, and refuses a path of which it would have to guess what it holds.
+A dataset has splits and ground truth; most people only have a folder of photos, a table, tars, a file of sentences or a
+matrix of features. This file recognises them by what is there; the files beside it walk through them, keep their order,
+and name every item so that hits can be shown. Nothing is decoded, and a path of which one would have to guess what it
+holds is refused.
 """
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from hashret.data import flickr, karpathy
-from hashret.data.metadata import Row, find_metadata, has_metadata, merge, read_rows
+from hashret.data.entry import Entry, Listed, Side, Source, digest_of_files, vector
+from hashret.data.hub import Hub
+from hashret.data.imagetree import IMAGE_SUFFIXES, ImageTree
+from hashret.data.metadata import find_metadata, has_metadata
+from hashret.data.table import Table
+from hashret.data.tablerows import TABLES
+from hashret.data.tar import Tars
 from hashret.errors import FileError, FormatError
-from hashret.examples import Example
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Source", "expand", "open_source"]
 
-IMAGE_SUFFIXES = frozenset(
-    [".bmp", ".gif", ".jpeg", ".jpg", ".jfif", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"]
-)
 _MATRICES = (".npy", ".npz", ".safetensors")
-_UNDERSTOOD = {
-    "image": "a folder of images, an imagefolder (images and metadata.jsonl, .csv or .parquet), Karpathy's json or its "
-    "folder, a .jsonl with file_name, an image file, or features (N, D) as .npy, .npz or .safetensors",
-    "text": "an imagefolder (images and metadata.jsonl, .csv or .parquet), Karpathy's json or its folder, "
-    "a .jsonl with text or texts, a .txt with one text a line, or features (N, D) as .npy, .npz or .safetensors",
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_COMMON = (
+    "an imagefolder (images and metadata.jsonl, .csv or .parquet), Karpathy's json or its folder, a .jsonl, .json, "
+    ".csv or .parquet table, webdataset tars ({0000..0099}.tar), a dataset of the Hugging Face hub (owner/name)"
+)
+_FEATURES = "or features (N, D) as .npy, .npz or .safetensors"
+_UNDERSTOOD: dict[Side, str] = {
+    "image": f"a folder of images, {_COMMON}, an image file, {_FEATURES}",
+    "text": f"{_COMMON}, a .txt with one text a line, {_FEATURES}",
+    "query": f"images with texts: {_COMMON}",
 }
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """Examples in a fixed order, made when they are asked for; iterate as often as you like.
+def open_source(
+    path: str | os.PathLike[str],
+    side: Side,
+    *,
+    split: str | None = None,
+    image_column: str | None = None,
+    text_column: str | None = None,
+) -> Source:
+    r"""Open whatever holds images, texts or both.
 
-    Attributes:
-        name: Where they come from.
-        side: "image" or "text".
-        items: Paths, texts, or a feature matrix (N, D) that may be memory-mapped.
-        keys: The name of each item; None where items are only numbered.
-    """
-
-    name: str
-    side: Literal["image", "text"]
-    items: Sequence[str] | Sequence[Path] | NDArray[Any]
-    keys: Sequence[str] | None = None
-
-    def __len__(self) -> int:
-        """Number of examples."""
-        return len(self.items)
-
-    def __getitem__(self, row: int) -> Example:
-        """The example of that number; its key is ``keys[row]``, or the number itself."""
-        item: Any = self.items[row]
-        if isinstance(item, np.ndarray):
-            item = np.array(item, item.dtype if item.dtype.kind == "f" else np.float32)
-        key = str(range(len(self))[row]) if self.keys is None else self.keys[row]
-        return Example(image=item, key=key) if self.side == "image" else Example(text=item, key=key)
-
-    def __iter__(self) -> Iterator[Example]:
-        """All examples in order."""
-        return (self[row] for row in range(len(self)))
-
-
-def open_source(path: str | os.PathLike[str], side: Literal["image", "text"]) -> Source:
-    r"""Open whatever holds images or texts.
-
-    Keys: an image's is its path relative to the folder; text i of an image is ``file#i``; the lines of a .txt, or of a
-    .jsonl without file names, are numbered from 1 (``line#i`` for several texts); the rows of a feature matrix are
-    numbered from 0. Images of a plain folder are sorted by relative path, others come in the order of their file.
+    Keys: an image's is its path relative to the folder; text i of an image is ``file#i``; the lines of a .txt, and the
+    rows of a table without file names, are numbered from 1 (``line#i`` for several texts); the rows of a feature matrix
+    are numbered from 0; samples of tars have their names. Images of a plain folder are sorted by relative path, others
+    come in the order of their file.
 
     Args:
-        path: A file or folder; see the error for what is understood.
-        side: Whether its images or its texts are wanted.
+        path: A file, a folder, files by ``{000..099}`` and ``*``, or a name on the hub; see the error for what is
+            understood.
+        side: Whether its images, its texts or both together are wanted.
+        split: Which split, of a dataset of the hub's form.
+        image_column: Where the images of a table or such a dataset are, if its name does not tell.
+        text_column: The same of its texts.
 
     Returns:
-        At least one example; images are paths and not opened.
+        At least one entry; images are not opened.
 
     Raises:
         FileError: Nothing is there, or nothing that is understood for this side.
@@ -91,91 +81,153 @@ def open_source(path: str | os.PathLike[str], side: Literal["image", "text"]) ->
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "queries.txt")
         >>> _ = path.write_text("a dog\na red car\n")
-        >>> [(example.key, example.text) for example in open_source(path, "text")]
+        >>> [(entry.key, entry.text) for entry in open_source(path, "text")]
         [('1', 'a dog'), ('2', 'a red car')]
     """
-    path = Path(path)
+    columns = (image_column, text_column)
+    name = os.fspath(path)
+    files = [Path(each) for each in expand(name)]
     found: Source | None = None
-    if path.is_dir():
-        found = _open_folder(path, side)
-    elif path.is_file():
-        found = _open_file(path, side)
-    if found is not None and len(found):
+    try:
+        if len(files) == 1 and files[0].is_dir():
+            found = _open_folder(files[0], side, split, columns)
+        elif len(files) == 1 and files[0].is_file():
+            found = _open_file(files[0], side, columns)
+        elif len(files) > 1 and all(each.is_file() for each in files):
+            found = _open_files(name, files, side, columns)
+        elif _HUB_NAME.fullmatch(name) and not Path(name).suffix and not Path(name).parent.is_dir():
+            found = Hub(name, side, split=split, image_column=image_column, text_column=text_column)
+    except OSError as error:
+        raise FileError(
+            name, expected="a source that can be read", got=error.strerror or str(error), remedy="Check the path."
+        ) from error
+    if found is not None and next(iter(found), None) is not None:
         return found
-    got = "no such file or folder" if not path.exists() else "none of these" if found is None else "an empty one"
-    raise FileError(f"{path} as {side}s", expected=_UNDERSTOOD[side], got=got, remedy="Point at one of them.")
+    missing = [str(each) for each in files if not each.exists()]
+    got = "none of these" if found is None else "an empty one"
+    if missing or not files:
+        got = "no such file or folder" if len(files) < 2 else f"no {missing[0]}"
+    raise FileError(f"{name} as {_plural(side)}", expected=_UNDERSTOOD[side], got=got, remedy="Point at one of them.")
 
 
-def _open_folder(path: Path, side: Literal["image", "text"]) -> Source | None:
+def expand(pattern: str) -> list[str]:
+    """The paths that ``{000..099}``, ``{a,b}`` and ``*`` stand for; the path itself where it has none or is there.
+
+    Numbers keep the zeros they are written with. What braces give need not exist; what ``*`` gives does.
+
+    Example:
+        >>> expand("part-{08..10}.tar")
+        ['part-08.tar', 'part-09.tar', 'part-10.tar']
+    """
+    if os.path.exists(pattern):
+        return [pattern]
+    pieces = re.split(r"\{([^{}]*)\}", pattern)
+    choices = [_choices(piece) if number % 2 else [piece] for number, piece in enumerate(pieces)]
+    found = ["".join(parts) for parts in itertools.product(*choices)]
+    if any(letter in pattern for letter in "*?["):
+        found = [
+            path for each in found for path in (sorted(glob.glob(each)) or ([each] if os.path.exists(each) else []))
+        ]
+    return found
+
+
+def _choices(inside: str) -> list[str]:
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    if span is None:
+        return inside.split(",") if "," in inside else [f"{{{inside}}}"]
+    first, last = int(span[1]), int(span[2])
+    return [str(number).zfill(len(span[1])) for number in range(first, last + 1)]
+
+
+def _plural(side: Side) -> str:
+    return {"image": "images", "text": "texts", "query": "queries"}[side]
+
+
+Columns = tuple[str | None, str | None]
+
+
+def _table(name: str, side: Side, files: Sequence[Path], root: Path, columns: Columns) -> Table:
+    return Table(name, side, files, root, image_column=columns[0], text_column=columns[1])
+
+
+def _open_folder(path: Path, side: Side, split: str | None, columns: Columns) -> Source | None:
     if has_metadata(path):
-        rows = merge(path, [(table, row) for table in find_metadata(path) for row in read_rows(table)])
-        return _from_rows(path, path, rows, side)
+        return _table(str(path), side, find_metadata(path), path, columns)
     if any((path / name).is_file() for name in flickr.ANNOTATIONS):
         return _from_karpathy(flickr.find_annotations(path), side)
-    if side == "image":
-        names = sorted(_images_below(path))
-        return Source(str(path), side, [path / name for name in names], names)
+    if side == "image" and next(iter(ImageTree(path)), None) is not None:
+        return ImageTree(path)
+    tars = sorted(each for each in path.glob("*") if each.name.endswith(_TARS))
+    if tars:
+        return Tars(str(path), side, tars)
+    if any(each.suffix.lower() in (".parquet", ".csv", ".jsonl", ".json") for each in path.rglob("*")):
+        return Hub(str(path), side, split=split, image_column=columns[0], text_column=columns[1])
     return None
 
 
-def _open_file(path: Path, side: Literal["image", "text"]) -> Source | None:
+def _open_files(name: str, files: Sequence[Path], side: Side, columns: Columns) -> Source | None:
+    """Several files of one kind, in the order given."""
+    if all(each.name.endswith(_TARS) for each in files):
+        return Tars(name, side, files)
+    if all(each.suffix.lower() in TABLES for each in files):
+        root = Path(os.path.commonpath([each.parent.absolute() for each in files]))
+        return _table(name, side, [each.absolute() for each in files], root, columns)
+    return None
+
+
+def _open_file(path: Path, side: Side, columns: Columns) -> Source | None:
     suffix = path.suffix.lower()
-    if suffix in _MATRICES:
-        return Source(str(path), side, _matrix(path))
-    if suffix == ".json":
+    if suffix in _MATRICES and side != "query":
+        matrix = _matrix(path)
+
+        def entry(row: int) -> Entry:
+            values = vector(matrix[row])
+            return Entry(str(row), image=values) if side == "image" else Entry(str(row), text=values)
+
+        return Listed(str(path), side, len(matrix), entry, digest_of_files([path], side))
+    if suffix == ".json" and _is_karpathy(path):
         return _from_karpathy(path, side)
-    if suffix == ".jsonl":
-        rows = read_rows(path)
-        if side == "image" or any(row.file_name for row in rows):
-            return _from_rows(path, path.parent, merge(path.parent, [(path, row) for row in rows]), side)
-        keys = []
-        for line, row in enumerate(rows, 1):
-            keys += [str(line)] if len(row.texts) == 1 else [f"{line}#{i}" for i in range(len(row.texts))]
-        return Source(str(path), side, [text for row in rows for text in row.texts], keys)
-    if suffix == ".txt" and side == "text":
-        lines = _lines(path)
-        return Source(str(path), side, lines, [str(number) for number in range(1, len(lines) + 1)])
+    if path.name.endswith(_TARS):
+        return Tars(str(path), side, [path])
+    if suffix == ".txt" and side != "text":
+        return None
+    if suffix in TABLES:
+        return _table(str(path), side, [path], path.parent, columns)
     if suffix in IMAGE_SUFFIXES and side == "image":
-        return Source(str(path), side, [path], [path.name])
+        only = Entry(path.name, str(path), path=str(path))
+        return Listed(str(path), side, 1, lambda row: only, digest_of_files([path]))
     return None
 
 
-def _from_rows(path: Path, root: Path, rows: Sequence[Row], side: Literal["image", "text"]) -> Source:
+def _is_karpathy(path: Path) -> bool:
+    """Whether a .json is one object, not an array of rows or a row a line."""
+    with path.open("rb") as file:
+        lines = [line for line in itertools.islice(file, 2) if line.strip()]
+    start = b"".join(lines).lstrip(b"\xef\xbb\xbf \t\r\n")
+    return start.startswith(b"{") and not (len(lines) > 1 and lines[0].rstrip().endswith(b"}"))
+
+
+def _from_karpathy(path: Path, side: Side) -> Source:
+    photos = karpathy.read(path).photos
+    folder = path.parent if side == "text" else flickr.find_images(path.parent)
+    places = [(row, number) for row, photo in enumerate(photos) for number in range(len(photo.texts))]
+
+    def image(row: int) -> Entry:
+        photo = photos[row]
+        place = os.path.join(folder, photo.file_name)
+        return Entry(photo.file_name, place, path=place, caption=photo.texts[0] if photo.texts else "")
+
+    def text(place: int) -> Entry:
+        row, number = places[place]
+        photo = photos[row]
+        shown = os.path.join(folder, photo.file_name) if side == "query" else ""
+        sentence = photo.texts[number]
+        return Entry(f"{photo.file_name}#{number}", shown or None, sentence, shown, sentence)
+
+    digest = digest_of_files([path], side)
     if side == "image":
-        return Source(str(path), side, [root / row.file_name for row in rows], [row.file_name for row in rows])
-    keys = [f"{row.file_name}#{number}" for row in rows for number in range(len(row.texts))]
-    return Source(str(path), side, [text for row in rows for text in row.texts], keys)
-
-
-def _from_karpathy(path: Path, side: Literal["image", "text"]) -> Source:
-    rows = [Row(photo.file_name, photo.texts) for photo in karpathy.read(path).photos]
-    return _from_rows(path, flickr.find_images(path.parent) if side == "image" else path.parent, rows, side)
-
-
-def _images_below(root: Path) -> Iterator[str]:
-    """Relative paths of all images below a folder, linked folders included, hidden ones left out."""
-    seen = set()
-    for folder, below, files in os.walk(root, followlinks=True):
-        place = os.path.realpath(folder)
-        below[:] = [name for name in below if not name.startswith(".") and place not in seen]
-        if place in seen:  # a link back to where the walk has been
-            continue
-        seen.add(place)
-        for name in files:
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                yield Path(folder, name).relative_to(root).as_posix()
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file; an empty line is an empty text, so that numbers stay those of an editor."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise FormatError(
-            str(path), expected="a text file in UTF-8", got=f"other bytes at {error.start}",
-            remedy="Save it as UTF-8.",
-        ) from error  # fmt: skip
-    return lines[:-1] if not lines[-1] else lines
+        return Listed(str(path), side, len(photos), image, digest)
+    return Listed(str(path), side, len(places), text, digest)
 
 
 def _matrix(path: Path) -> NDArray[Any]:

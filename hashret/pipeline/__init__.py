@@ -4,12 +4,14 @@ Everything a command does is a function here, so that a script can do it too. No
 hear goes to ``say``.
 """
 
+from hashret.pipeline.encode import Encoded, encode
 from hashret.pipeline.evaluate import Results, evaluate_run
-from hashret.pipeline.files import Found, encode, index, search
+from hashret.pipeline.files import Found, index, search
 from hashret.pipeline.second_look import evaluate_second_look
 from hashret.pipeline.train import Say, load_data, read_recipe, train
 
 __all__ = [
+    "Encoded",
     "Found",
     "Results",
     "Say",

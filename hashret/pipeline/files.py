@@ -1,125 +1,58 @@
-"""One's own data: a source of images or texts -> codes file -> index file -> answers."""
+"""One's own data: an encoded folder -> index file -> answers."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from hashret.arrayfile import replace_file
+import numpy as np
+
 from hashret.catalogue import Item, read_catalogue, write_catalogue
 from hashret.codes import Codes
-from hashret.data.source import open_source
-from hashret.errors import DataError, FormatError, InputError
+from hashret.encoded import EncodedFolder
+from hashret.errors import FormatError
 from hashret.examples import Example
-from hashret.pipeline.train import Say, device_named
+from hashret.pipeline.train import Say
 from hashret.retriever import Retriever
-from hashret.search import HammingIndex, Hits
+from hashret.search import EmbeddingStore, HammingIndex, Hits
 
-__all__ = ["Found", "encode", "index", "search"]
-
-ENCODE_CHUNK = 512
-
-
-def encode(
-    run: str | os.PathLike[str],
-    source: str | os.PathLike[str],
-    side: Literal["image", "text"],
-    out: str | os.PathLike[str],
-    *,
-    say: Say,
-) -> tuple[int, list[dict[str, str]]]:
-    """Encode a folder or file of images or texts into a codes file and its catalogue.
-
-    Args:
-        run: Run or model folder.
-        source: What :func:`hashret.data.source.open_source` reads.
-        side: ``image`` or ``text``.
-        out: The codes file; ``out.items.jsonl`` holds the rows' names, ``out.rejected.jsonl`` what could not be
-            encoded.
-        say: Told about progress.
-
-    Returns:
-        Number of codes, and the rejected items with their reasons.
-
-    Raises:
-        FileError: The source or the run is not there.
-        DataError: Not one item could be encoded.
-    """
-    retriever = Retriever.from_pretrained(run, device=device_named("auto"))
-    parts: list[Codes] = []
-    items: list[Item] = []
-    rejected: list[dict[str, str]] = []
-    chunk: list[Example] = []
-
-    def flush() -> None:
-        good = _encode_chunk(retriever, chunk, parts, rejected)
-        items.extend(_item(example) for example in good)
-        say(f"{len(items)} encoded, {len(rejected)} rejected")
-        chunk.clear()
-
-    for example in open_source(source, side):
-        chunk.append(example)
-        if len(chunk) == ENCODE_CHUNK:
-            flush()
-    if chunk:
-        flush()
-    _write_rejected(Path(f"{os.fspath(out)}.rejected.jsonl"), rejected)
-    if not parts:
-        reason = rejected[0]["reason"] if rejected else "the source is empty"
-        raise DataError(
-            str(source), expected=f"{side}s to encode", got=f"none: {reason}", remedy="Check source and --side."
-        )
-    Codes.concatenate(parts).save(out)
-    write_catalogue(out, items, model=retriever.fingerprint())
-    return len(items), rejected
-
-
-def _encode_chunk(
-    retriever: Retriever, chunk: Sequence[Example], parts: list[Codes], rejected: list[dict[str, str]]
-) -> list[Example]:
-    """Encode a chunk; if an item of it is bad, each by itself. Returns those that were encoded."""
-    try:
-        parts.append(retriever.encode(chunk, batch_size=64))
-        return list(chunk)
-    except InputError:
-        good = []
-        for example in chunk:
-            try:
-                parts.append(retriever.encode([example]))
-                good.append(example)
-            except InputError as error:
-                rejected.append({"key": example.key, "reason": str(error)})
-        return good
-
-
-def _write_rejected(path: Path, rejected: Sequence[dict[str, str]]) -> None:
-    """List what was rejected; with nothing rejected an older list is taken away."""
-    if rejected:
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rejected)
-        replace_file(path, lines.encode("utf-8", "surrogateescape"))
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _item(example: Example) -> Item:
-    path = os.fspath(example.image) if isinstance(example.image, (str, os.PathLike)) else ""
-    return Item(example.key, path, example.text if isinstance(example.text, str) else "")
+__all__ = ["Found", "index", "search"]
 
 
 def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables: bool = False) -> int:
-    """Build an index file, with its catalogue and, if asked, multi-index tables; returns its number of codes."""
-    loaded = Codes.load(codes)
-    catalogue = read_catalogue(codes, len(loaded))
-    built = HammingIndex(loaded.bits)
-    built.add(loaded)
+    """Build an index file of an encoded folder, a shard at a time, with its catalogue.
+
+    Ids are the items' positions in their source. Where the folder holds embeddings, they are joined into one
+    :class:`EmbeddingStore` beside the index, ``OUT.embeddings``, under the same ids.
+
+    Args:
+        codes: What ``hashret encode`` wrote.
+        out: The index file.
+        tables: Also build multi-index tables.
+
+    Returns:
+        Number of codes.
+
+    Raises:
+        FileError: The folder is not there or not finished, or the place cannot be written.
+        FormatError: A file of it was changed.
+    """
+    folder = EncodedFolder.open(codes)
+    built = HammingIndex(folder.bits)
+
+    def items() -> Iterator[Item]:
+        for shard in folder.shards():
+            built.add(shard.codes, shard.ids)
+            for key, path, text in zip(*(shard.columns[name] for name in ("key", "path", "caption")), strict=True):
+                yield Item(key, path, text)
+
+    write_catalogue(out, items(), model=folder.model)
     if tables:
         built.build_tables()
     built.save(out)
-    write_catalogue(out, catalogue.items, model=catalogue.model)
+    if folder.has_embeddings and len(built):
+        EmbeddingStore.join(f"{os.fspath(out)}.embeddings", folder.parts("embeddings"))
     return len(built)
 
 
@@ -171,10 +104,14 @@ def search(
     own = [_rows_of(query, catalogue.items, say) if without_reference else set[int]() for query in queries]
     most = k + max(map(len, own), default=0)
     hits: Hits = opened.search(Codes.concatenate([retriever.encode([query]) for query in queries]), most)
-    found = []
-    for left_out, distances, ids in zip(own, hits.distances, hits.ids, strict=True):
-        answers = [(d, item) for d, item in zip(distances, ids, strict=True) if item >= 0 and int(item) not in left_out]
-        found.append([Found(int(distance), catalogue.items[item]) for distance, item in answers[:k]])
+    rows, found = np.searchsorted(opened.ids, hits.ids), []
+    for left_out, distances, ids, places in zip(own, hits.distances, hits.ids, rows, strict=True):
+        answers = [
+            Found(int(distance), catalogue.items[row])
+            for distance, item, row in zip(distances, ids, places, strict=True)
+            if item >= 0 and int(row) not in left_out
+        ]
+        found.append(answers[:k])
     return found
 
 

@@ -8,7 +8,7 @@ the container of :mod:`hashret.arrayfile`. A store finds no neighbours and is ne
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,37 @@ class EmbeddingStore:
                 spool.add(block, partial(_named, spool.count))
             arrays = spool.arrays()
             write_arrays(path, arrays | IdTable(spool.count, ids).arrays(), kind=KIND)
+        return cls.open(path)
+
+    @classmethod
+    def join(cls, path: str | os.PathLike[str], parts: Sequence[str | os.PathLike[str]]) -> EmbeddingStore:
+        """Put stores into one file, row after row as they are kept, and map it.
+
+        Args:
+            path: The file; atomically written.
+            parts: Files that :meth:`write` made, of one width and dtype, no id in two of them.
+
+        Raises:
+            InputError: No parts, or parts of different dtypes.
+            WidthError: Parts of different widths.
+            FileError: A part is not there, or the place cannot be written.
+        """
+        if not parts:
+            raise InputError("parts", expected="at least one store", got="none", remedy="Give the files to join.")
+        path = Path(path)
+        first, names = cls.open(parts[0]), []
+        with row_spool(path, first.dtype) as spool:  # type: ignore[arg-type]
+            for part in parts:
+                store = cls.open(part)
+                if store.dtype != first.dtype:
+                    raise InputError(
+                        f"store {part}", expected=f"{first.dtype} as the first", got=store.dtype,
+                        remedy="Join stores that were written alike.",
+                    )  # fmt: skip
+                spool.add_kept(store.rows, store.scales)
+                names.append(store.ids)
+            arrays = spool.arrays()
+            write_arrays(path, arrays | IdTable(spool.count, np.concatenate(names)).arrays(), kind=KIND)
         return cls.open(path)
 
     def __len__(self) -> int:

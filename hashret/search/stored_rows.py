@@ -23,6 +23,7 @@ __all__ = ["RowSpool", "StoredAs", "checked_rows", "here_and_there", "read_ahead
 
 StoredAs = Literal["float32", "float16", "int8"]
 
+_ROWS = 4096  # rows copied at a time
 _STEPS = 127  # of int8, on either side of 0
 _LEAST = np.finfo(np.float32).tiny  # a scale that is still a normal number
 
@@ -56,10 +57,30 @@ class RowSpool:
                 remedy="Embed all items with one model.",
             )  # fmt: skip
         kept, scales = _kept(block, self._dtype, named)
+        self._write(kept, scales)
+
+    def add_kept(self, rows: NDArray[Any], scales: NDArray[np.float32]) -> None:
+        """Append rows of another store as they are, with their scales, which are empty but for int8.
+
+        Raises:
+            WidthError: They are of another width.
+            FileError: The disk is full.
+        """
+        self.width = self.width or rows.shape[1]
+        if rows.shape[1] != self.width:
+            raise WidthError(
+                "rows", expected=f"{self.width} numbers in every row", got=str(rows.shape[1]),
+                remedy="Join stores of one model.",
+            )  # fmt: skip
+        for start in range(0, len(rows), _ROWS):
+            self._write(np.ascontiguousarray(rows[start : start + _ROWS]), None)
+        self._scales += [np.array(scales)] if scales.size else []
+
+    def _write(self, kept: NDArray[Any], scales: NDArray[np.float32] | None) -> None:
         with _writing(self._path):
             self._file.write(kept.data)
         self._scales += [] if scales is None else [scales]
-        self.count += len(block)
+        self.count += len(kept)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The rows, mapped, and the scales of int8 rows.
