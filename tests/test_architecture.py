@@ -37,8 +37,8 @@ ONLY = {
 }
 # Rooms that load without torch, and therefore load none that needs it.
 LIGHT = {
-    "errors", "arrayfile", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search", "hashers",
-    "stores", "evaluation", "recipe", "run", "report", "cli",
+    "errors", "arrayfile", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search",
+    "hashers", "stores", "evaluation", "recipe", "run", "report", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
 NO_NOUNS = {"utils", "util", "common", "core", "base", "misc", "helpers"}

@@ -11,12 +11,12 @@ ITEMS = [
 
 
 def test_items_come_back(tmp_path):
-    write_catalogue(tmp_path / "x.codes", ITEMS, model="m1")
-    assert read_catalogue(tmp_path / "x.codes", 3) == Catalogue(tuple(ITEMS), "m1")
+    write_catalogue(tmp_path / "x.index", ITEMS, model="m1")
+    assert read_catalogue(tmp_path / "x.index", 3) == Catalogue(tuple(ITEMS), "m1")
 
 
 def test_named_errors(tmp_path):
-    path = tmp_path / "x.codes"
+    path = tmp_path / "x.index"
     with pytest.raises(FileError, match="Move the two files together"):
         read_catalogue(path, 3)
     write_catalogue(path, ITEMS, model="m1")

@@ -64,7 +64,7 @@ class ImageTree(Source):
         seen.add(place)
         try:
             with os.scandir(os.path.join(self._root, prefix)) as found:
-                names = [(entry.name + "/" if entry.is_dir() else entry.name) for entry in found]
+                names = [entry.name + "/" * _is_folder(entry) for entry in found]
         except OSError as error:
             yield prefix or ".", f"a folder that cannot be listed ({error.strerror})"
             return
@@ -75,3 +75,11 @@ class ImageTree(Source):
                 yield from self._below(prefix + name, seen)
             elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 yield prefix + name, ""
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; a link in a circle is neither."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

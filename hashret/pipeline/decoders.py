@@ -23,6 +23,7 @@ from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 
 from hashret.data.entry import Entry
@@ -264,9 +265,12 @@ class Decoders:
 
 def _weight(entry: Entry) -> int:
     """Bytes of an entry, about."""
-    return sum(len(part) for part in (entry.image, entry.text) if isinstance(part, str | bytes)) + sum(
-        part.nbytes for part in (entry.image, entry.text) if hasattr(part, "nbytes")
-    )
+    sizes = (
+        part.nbytes if isinstance(part, np.ndarray) else len(part)
+        for part in (entry.image, entry.text)
+        if isinstance(part, str | bytes | np.ndarray)
+    )  # fmt: skip
+    return sum(sizes)
 
 
 def _death(code: int | None) -> str:

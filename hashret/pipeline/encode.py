@@ -235,15 +235,15 @@ class _Job:
         chunk, reasons = decoded.chunk, dict(decoded.reasons)
         if decoded.inputs is not None:
             relaxed, embedded = self.retriever.run(decoded.inputs, embed=self.kept_as is not None)
-            sound = np.isfinite(relaxed).all(1)
+            sound: NDArray[np.bool_] = np.asarray(np.isfinite(relaxed).all(1))
             if embedded is not None:
                 largest = np.abs(embedded).max(1)
                 fits = largest <= (np.finfo(np.float16).max if self.kept_as == "float16" else np.finfo(np.float32).max)
-                for place in np.flatnonzero(sound & ~fits):
-                    reasons[decoded.good[place]] = f"an embedding that {self.kept_as} cannot hold"
+                for row in np.flatnonzero(sound & ~fits):
+                    reasons[decoded.good[int(row)]] = f"an embedding that {self.kept_as} cannot hold"
                 sound &= fits
-            for place in np.flatnonzero(~sound):
-                reasons.setdefault(decoded.good[place], "NaN or infinity in its code")
+            for row in np.flatnonzero(~sound):
+                reasons.setdefault(decoded.good[int(row)], "NaN or infinity in its code")
             shard.relaxed.append(binarize(relaxed[sound]).packed)
             if embedded is not None:
                 shard.embeddings.append(embedded[sound].astype(np.float16 if self.kept_as == "float16" else np.float32))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -88,11 +89,15 @@ def test_bad_items_are_counted_and_listed(world):
 
 
 def test_encode_index_search(world, tmp_path):
-    codes, index = tmp_path / "pictures.codes", tmp_path / "pictures.index"
+    codes, index = tmp_path / "pictures.encoded", tmp_path / "pictures.index"
     done = call("encode", world["run"], world["folder"], "--side", "image", "--out", codes)
     assert done.exit_code == 0
-    assert f"29 codes in {codes}, 1 rejected" in done.output
-    assert json.loads(Path(f"{codes}.rejected.jsonl").read_text("utf-8"))["key"] == "3.png"
+    assert f"29 codes in {codes}, 1 failures with their reasons in {codes}/failures" in done.stdout
+    assert "30 of 30 items" in done.stderr
+    (failed,) = pq.read_table(codes / "failures" / "00000.parquet").to_pylist()
+    assert (failed["key"], failed["reason"]) == ("3.png", "a truncated image")
+    again = call("encode", world["run"], world["folder"], "--side", "image", "--out", codes, "--quiet")
+    assert (again.stdout, again.stderr) == (done.stdout, "")
     assert f"29 codes indexed in {index}" in call("index", codes, "--out", index).output
     picture = tmp_path / "hits.png"
     done = call("search", index, "--run", world["run"], "--text", "something red", "-k", 4, "--picture", picture)
@@ -116,7 +121,7 @@ def test_encode_index_search(world, tmp_path):
 
 def test_codes_of_another_model_are_refused(world, tmp_path):
     """Two runs of one recipe make codes of one width that mean different things."""
-    codes, index, other = tmp_path / "p.codes", tmp_path / "p.index", tmp_path / "other"
+    codes, index, other = tmp_path / "p.encoded", tmp_path / "p.index", tmp_path / "other"
     call("encode", world["run"], world["folder"], "--side", "image", "--out", codes)
     call("index", codes, "--out", index)
     sets = ("--set", "training.seed=1", "--quiet")
@@ -128,9 +133,9 @@ def test_codes_of_another_model_are_refused(world, tmp_path):
 def test_texts_are_encoded_too(world, tmp_path):
     lines = tmp_path / "captions.txt"
     lines.write_text("a red patch\n\nsomething blue\n", encoding="utf-8")
-    done = call("encode", world["run"], lines, "--side", "text", "--out", tmp_path / "t.codes")
+    done = call("encode", world["run"], lines, "--side", "text", "--out", tmp_path / "t.encoded")
     assert "2 codes" in done.output
-    call("index", tmp_path / "t.codes", "--out", tmp_path / "t.index")
+    call("index", tmp_path / "t.encoded", "--out", tmp_path / "t.index")
     done = call("search", tmp_path / "t.index", "--run", world["run"], "--text", "a red patch", "-k", 2)
     assert "a red patch" in done.output
 
@@ -176,8 +181,8 @@ def test_mistakes_get_one_line_that_says_what_to_do(world, tmp_path):
     assert "Add --data ROOT" in wrong(world, tmp_path, "train", recipe, *out)
     assert "Add --resume" in wrong(world, tmp_path, "train", recipe, "--data", folder, "--out", run)
     assert "expected a run folder" in wrong(world, tmp_path, "evaluate", tmp_path / "empty")
-    assert "expected a safetensors file" in wrong(
-        world, tmp_path, "index", folder / "metadata.jsonl", "--out", tmp_path / "index"
+    assert "expected a folder that hashret encode wrote" in wrong(
+        world, tmp_path, "index", folder, "--out", tmp_path / "index"
     )
     single = tmp_path / "single"
     single.mkdir()
@@ -188,11 +193,13 @@ def test_mistakes_get_one_line_that_says_what_to_do(world, tmp_path):
     torn = tmp_path / "torn"
     torn.mkdir()
     (torn / "a.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    assert "none: " in wrong(world, tmp_path, "encode", run, torn, "--side", "image", "--out", tmp_path / "torn.codes")
-    assert (tmp_path / "torn.codes.rejected.jsonl").exists(), "also when nothing could be encoded"
+    assert "none: " in wrong(
+        world, tmp_path, "encode", run, torn, "--side", "image", "--out", tmp_path / "torn.encoded"
+    )
+    assert (tmp_path / "torn.encoded" / "failures" / "00000.parquet").exists(), "also when nothing could be encoded"
     np.save(tmp_path / "nan.npy", np.full((3, 8), np.nan, np.float32))
     message = wrong(
-        world, tmp_path, "encode", run, tmp_path / "nan.npy", "--side", "image", "--out", tmp_path / "n.codes"
+        world, tmp_path, "encode", run, tmp_path / "nan.npy", "--side", "image", "--out", tmp_path / "n.encoded"
     )
     assert "finite" in message or "NaN" in message
 
@@ -201,6 +208,8 @@ def test_usage_errors_exit_with_two(world, tmp_path):
     assert call("train", tmp_path / "no.yaml").exit_code == 2
     assert call("search", world["recipe"], "--run", world["run"]).exit_code == 2
     assert call("encode", world["run"], world["folder"], "--side", "sound", "--out", "x").exit_code == 2
+    shards = ("--num-shards", 2, "--shard-index", 2)
+    assert call("encode", world["run"], world["folder"], "--side", "image", "--out", "x", *shards).exit_code == 2
 
 
 def test_debug_shows_the_traceback(world, tmp_path):

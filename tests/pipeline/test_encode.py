@@ -326,7 +326,7 @@ def test_a_full_disk_is_an_error_with_a_name_and_the_run_goes_on_later(model, ph
     """RLIMIT_FSIZE refuses bytes as a full disk does; a file of 70 embeddings is larger than allowed."""
     code = (
         "import resource, sys, torch\ntorch.set_num_threads(1)\nfrom hashret.pipeline import encode\n"
-        "from hashret.errors import FileError\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from hashret.errors import FileError\nresource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
         "try:\n    encode(sys.argv[1], sys.argv[2], 'image', sys.argv[3], embeddings='fp16', quiet=True)\n"
         "except FileError as error:\n    print(error)\n    sys.exit(3)\n"
     )
@@ -336,7 +336,7 @@ def test_a_full_disk_is_an_error_with_a_name_and_the_run_goes_on_later(model, ph
     assert os.strerror(errno.EFBIG) in done.stdout
     assert "free space" in done.stdout
     assert not list((tmp_path / "full" / "stats").iterdir())
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 2048
     for out in ("full", "calm"):
         encode(model, photos, "image", tmp_path / out, embeddings="fp16", quiet=True)
     assert content(tmp_path / "full") == content(tmp_path / "calm")
