@@ -1,0 +1,203 @@
+"""What ``hashret encode`` costs beside the bare loop: decode a picture, run the network, on the same cores.
+
+    python benchmarks/encode_speed.py --checkpoint ../shared/models/mobilenet_v2_imagenet
+    python benchmarks/encode_speed.py --small --out encode_speed.json
+
+Pictures are drawn into ``--folder`` (JPEG of 500 x 375 for MobileNetV2, PNG of 64 x 64 as the demo's for its CNN) and
+removed at the end. For each network, in turn and in one process:
+
+- the bare loop: open, convert, resize and normalise 16 pictures one after the other, run the network on them, keep the
+  packed bits; nothing is checked, nothing is written, nothing runs beside it;
+- ``hashret.pipeline.encode`` of the same folder, from the walk through it to the last mark on the disk.
+
+The machine is never quiet, so both are repeated in turns (``--repeats``), and the ratio of items a second is given of
+the medians and of the best. torch and the decoding processes share ``--cores`` cores, to which the process is held;
+with several, the loop's own decoding and forward still take turns, which is what a script does. The codes of both are
+compared, and the run fails where they differ.
+
+Then ``encode`` runs in a process of its own on the demo's pictures at two sizes (``--sizes``), and the peak memory of
+that process and of its largest child is read from the system: flat means that it does not grow with the items. The
+folder of the larger size is made of links to the pictures of the smaller, which cost as much to walk and to decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from hashret.codes import Codes, binarize
+from hashret.encoded import EncodedFolder
+from hashret.examples import Example
+from hashret.images import open_image
+from hashret.methods import METHODS
+from hashret.models import Inputs, Processor, build_image_encoder, build_text_encoder
+from hashret.models.bag_of_words import Vocabulary
+from hashret.pipeline import encode
+from hashret.retriever import BLOCK, Retriever
+
+Row = dict[str, Any]
+
+_MEASURED = (
+    "import json, resource, sys, torch\ntorch.set_num_threads(1)\nfrom hashret.pipeline import encode\n"
+    "done = encode(sys.argv[1], sys.argv[2], 'image', sys.argv[3], workers=int(sys.argv[4]), quiet=True)\n"
+    "own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
+    "print(json.dumps({'codes': done.codes, 'own': own / 1024, 'child': child / 1024}))\n"
+)
+
+
+def draw(folder: Path, count: int, size: tuple[int, int], form: str) -> Path:
+    """Smooth pictures with some noise, so that they compress and decode about as photos do."""
+    folder.mkdir(parents=True)
+    chance = np.random.default_rng(0)
+    for number in range(count):
+        coarse = Image.fromarray(chance.integers(0, 256, (size[1] // 16, size[0] // 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), np.int16)
+        noisy = np.clip(smooth + chance.integers(-12, 13, smooth.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(folder / f"{number:06d}.{form}")
+    return folder
+
+
+def link(folder: Path, there: Path, count: int) -> Path:
+    """A folder of ``count`` links to the pictures of another, each as often as needed."""
+    folder.mkdir(parents=True)
+    pictures = sorted(there.iterdir())
+    for number in range(count):
+        os.link(pictures[number % len(pictures)], folder / f"{number:06d}{pictures[0].suffix}")
+    return folder
+
+
+def model(folder: Path, name: str, options: dict[str, Any]) -> Path:
+    """A saved model of one image network with a hash layer of 64 random bits: what is fast or slow is the network."""
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.fit(["a red circle left of a blue square"], size=20)
+    images, texts = build_image_encoder(name, options), build_text_encoder("bag_of_words", {}, vocabulary)
+    kind = METHODS["contrastive"]
+    method = kind(images, texts, classes=0, words=len(vocabulary), options=kind.options(bits=64, dimension=256))
+    Retriever(method, Processor.of(images, texts, vocabulary)).save_pretrained(folder)
+    return folder
+
+
+def bare_loop(retriever: Retriever, folder: Path) -> Codes:
+    """Decode and forward, sixteen at a time; as little as gives the codes."""
+    paths = sorted(folder.iterdir())
+    preprocess, parts = retriever.processor.image_preprocess, []
+    assert preprocess is not None
+    with torch.inference_mode():
+        for at in range(0, len(paths), BLOCK):
+            batch = torch.stack([preprocess(open_image(path)) for path in paths[at : at + BLOCK]])
+            rows = len(batch)
+            if rows < BLOCK:
+                batch = torch.cat([batch, batch[:1].expand(BLOCK - rows, -1, -1, -1)])
+            relaxed = retriever.method.relaxed(Inputs(image=batch.to(retriever.device)))[:rows]
+            parts.append(binarize(relaxed.float().cpu().numpy()))
+    return Codes.concatenate(parts)
+
+
+def compare(name: str, run: Path, photos: Path, work: Path, args: argparse.Namespace) -> Row:
+    """Items a second of both, and whether their codes agree."""
+    count = len(list(photos.iterdir()))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    retriever = Retriever.from_pretrained(run, device=device)
+    retriever.encode([Example(image=next(photos.iterdir()))])
+    seconds: dict[str, list[float]] = {"bare loop": [], "hashret encode": []}
+    for repeat in range(args.repeats):
+        begun = time.perf_counter()
+        codes = bare_loop(retriever, photos)
+        seconds["bare loop"].append(time.perf_counter() - begun)
+        out = work / f"{name}-{repeat}"
+        begun = time.perf_counter()
+        encode(run, photos, "image", out, workers=args.workers, quiet=True)
+        seconds["hashret encode"].append(time.perf_counter() - begun)
+        found = Codes.concatenate([shard.codes for shard in EncodedFolder.open(out).shards()])
+        if found != codes:
+            raise SystemExit(f"{name}: encode and the bare loop give different codes")
+    speeds = {kind: [count / each for each in times] for kind, times in seconds.items()}
+    loop, ours = speeds["bare loop"], speeds["hashret encode"]
+    return {
+        "network": name, "items": count, "device": device, "items_per_second": speeds,
+        "ratio_of_medians": statistics.median(ours) / statistics.median(loop), "ratio_of_best": max(ours) / max(loop),
+    }  # fmt: skip
+
+
+def memory(run: Path, photos: Path, work: Path, args: argparse.Namespace) -> list[Row]:
+    """Peak memory of encoding at each size, in MiB."""
+    rows = []
+    for count in args.sizes:
+        folder = link(work / f"linked-{count}", photos, count)
+        command = [sys.executable, "-c", _MEASURED, str(run), str(folder), str(work / f"m-{count}"), str(args.workers)]
+        begun = time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        rows.append({"items": count, "seconds": time.perf_counter() - begun, **json.loads(done.stdout)})
+        shutil.rmtree(folder)
+    return rows
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, help="A MobileNetV2 checkpoint; without it only the CNN is measured")
+    parser.add_argument("--folder", type=Path, help="where pictures are drawn [default: the system's]")
+    parser.add_argument("--photos", type=int, default=640, help="of MobileNetV2")
+    parser.add_argument("--drawn", type=int, default=8000, help="pictures of the CNN")
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000], help="items of the memory runs")
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="processes that decode [default: as many as cores]")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="a few items, to see that it runs")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    args.workers = args.workers or args.cores
+    if args.small:
+        args.photos, args.drawn, args.sizes, args.repeats = 48, 96, [64, 256], 1
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
+    torch.set_num_threads(args.cores)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        work = Path(name)
+        drawn = draw(work / "drawn", args.drawn, (64, 64), "png")
+        cnn = model(work / "cnn", "cnn", {"size": 64, "width": 32, "dimension": 256})
+        rows.append(compare("the demo's CNN", cnn, drawn, work, args))
+        if args.checkpoint:
+            photos = draw(work / "photos", args.photos, (500, 375), "jpg")
+            mobile = model(work / "mobilenet", "transformers", {"checkpoint": str(args.checkpoint)})
+            rows.append(compare("MobileNetV2", mobile, photos, work, args))
+        peaks = memory(cnn, drawn, work, args)
+    print(
+        "| network | items | bare loop /s | hashret encode /s | ratio of medians | of the best |\n"
+        "|---|---|---|---|---|---|"
+    )
+    for row in rows:
+        loop, ours = (statistics.median(row["items_per_second"][kind]) for kind in ("bare loop", "hashret encode"))
+        print(
+            f"| {row['network']} | {row['items']:,} | {loop:.1f} | {ours:.1f} | {row['ratio_of_medians']:.3f} | "
+            f"{row['ratio_of_best']:.3f} |"
+        )
+    print("\n| items | peak memory, MiB | of its largest decoder, MiB | seconds |\n|---|---|---|---|")
+    for row in peaks:
+        print(f"| {row['items']:,} | {row['own']:.0f} | {row['child']:.0f} | {row['seconds']:.0f} |")
+    where = (
+        f"{platform.machine()}, {args.cores} core(s), {args.workers} decoding process(es), torch {torch.__version__}"
+    )
+    print(f"\n{where}; {args.repeats} repeats in turns; codes of both are equal.")
+    if args.out:
+        kept = {"rows": rows, "memory": peaks, "where": where, "repeats": args.repeats}
+        args.out.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
