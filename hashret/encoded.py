@@ -164,10 +164,16 @@ class EncodedFolder:
         shards = int(_read_json(self.path / "end.json")["shards"])
         return [number for number in range(shards) if not self.place("stats", number).exists()]
 
-    def clear(self, number: int) -> None:
-        """Take away what a killed run left of a shard: parts without a name of their own."""
-        for part in _PARTS:
-            for left in (self.path / part).glob(f".{number:05d}{_PARTS[part]}.*"):
+    def clear(self, number: int | None = None) -> None:
+        """Take away what a killed run left of a shard, or beside the shards: files that never got their name.
+
+        Only where nobody else is writing them at the moment.
+        """
+        patterns = {"": ".*.json.*"}
+        if number is not None:
+            patterns = {part: f".{number:05d}{suffix}.*" for part, suffix in _PARTS.items()}
+        for part, pattern in patterns.items():
+            for left in (self.path / part).glob(pattern):
                 left.unlink(missing_ok=True)
 
     def write(

@@ -184,7 +184,7 @@ class Retriever:
                 parts.append(in_blocks(function, inputs, self.block).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
 
-    def run(self, inputs: Inputs, *, embed: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    def relaxed(self, inputs: Inputs, *, embed: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """Relaxed codes of prepared inputs, and with ``embed`` their embeddings by the same pass of the encoder.
 
         Args:

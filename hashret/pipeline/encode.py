@@ -154,6 +154,8 @@ class _Job:
 
     def run(self, crew: Decoders, say: Say, quiet: bool) -> Encoded:
         """Encode every shard of this run that is not done, and note the end of the source."""
+        if self.runs == 1:
+            self.folder.clear()
         self.count = count = self.source.count()
         total = None if count is None else self._left(count)
         self._check_failures()
@@ -234,7 +236,7 @@ class _Job:
         """Run the network on what was decoded, and put everything where it belongs."""
         chunk, reasons = decoded.chunk, dict(decoded.reasons)
         if decoded.inputs is not None:
-            relaxed, embedded = self.retriever.run(decoded.inputs, embed=self.kept_as is not None)
+            relaxed, embedded = self.retriever.relaxed(decoded.inputs, embed=self.kept_as is not None)
             sound: NDArray[np.bool_] = np.asarray(np.isfinite(relaxed).all(1))
             if embedded is not None:
                 largest = np.abs(embedded).max(1)
