@@ -81,7 +81,7 @@ class Table(Source):
             def rows_wanted(first: int, last: int, start: int = start) -> bool:
                 return not self._whole_rows or wanted(start + first, start + last)
 
-            for row in read_table(path, rows_wanted):
+            for row in read_table(path, rows_wanted, self._images if self.side == "text" else ()):
                 if self._whole_rows:
                     position = start + row.number - 1
                 for entry in self._entries_of(path, row, counted):
@@ -98,7 +98,8 @@ class Table(Source):
 
     def _by_path(self, types: Mapping[str, str]) -> bool:
         """Whether images are named by strings."""
-        return any(types.get(name) == "string" for name in self._images) or not types
+        first = next((types[name] for name in self._images if name in types), "string")
+        return first == "string"
 
     def _check(self) -> None:
         first = None
@@ -124,6 +125,8 @@ class Table(Source):
         cells = row.cells
         image, shown = image_cell(cells, self._images)
         name = ""
+        if self.side == "text" and any(isinstance(cells.get(each), dict) for each in self._images):
+            image = None  # it lies in the table, and its bytes were not read
         if isinstance(image, str) and image:
             name = posixpath.normpath(posixpath.join(path.parent.relative_to(self._root).as_posix(), image))
             image = shown = os.path.join(self._root, name)

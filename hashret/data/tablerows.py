@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,19 @@ class TableRow:
     reason: str = ""
 
 
-def read_table(path: Path, wanted: Wanted = every) -> Iterator[TableRow]:
-    """Walk through the rows of a table; ``wanted`` takes row numbers counted from 0 and may leave row groups out.
+def read_table(path: Path, wanted: Wanted = every, unread: Sequence[str] = ()) -> Iterator[TableRow]:
+    """Walk through the rows of a table.
+
+    Args:
+        path: The table.
+        wanted: Takes row numbers counted from 0; a .parquet leaves row groups out of which none is wanted.
+        unread: Columns of {bytes, path} of which a .parquet reads the path alone.
 
     Raises:
         OSError: The file cannot be opened.
     """
+    if path.suffix.lower() == ".parquet":
+        return _read_parquet(path, wanted, unread)
     return TABLES[path.suffix.lower()](path, wanted)
 
 
@@ -148,19 +155,20 @@ def _read_csv(path: Path, wanted: Wanted) -> Iterator[TableRow]:
         csv.field_size_limit(limit)
 
 
-def _read_parquet(path: Path, wanted: Wanted) -> Iterator[TableRow]:
+def _read_parquet(path: Path, wanted: Wanted, unread: Sequence[str] = ()) -> Iterator[TableRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            names = [_read_as(pa, each, unread) for each in file.schema_arrow]
             for group in range(file.metadata.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
                 if not wanted(number, number + size):
                     number += size
                     continue
-                for batch in file.iter_batches(_BATCH, row_groups=[group]):
+                for batch in file.iter_batches(_BATCH, row_groups=[group], columns=names):
                     columns = [_cells(column) for column in batch.columns]
                     for values in zip(*columns, strict=True):
                         number += 1
@@ -168,6 +176,12 @@ def _read_parquet(path: Path, wanted: Wanted) -> Iterator[TableRow]:
     except (pa.ArrowException, OSError) as error:
         told = str(error).split("\n")[0]
         yield TableRow(number + 1, reason=f"a damaged .parquet, not read from here on ({told})")
+
+
+def _read_as(pa: Any, field: Any, unread: Sequence[str]) -> str:
+    """What is read of a column: all of it, or of an image that nobody asks for, its path."""
+    pictures = pa.types.is_struct(field.type) and field.type.get_field_index("path") >= 0
+    return f"{field.name}.path" if field.name in unread and pictures else str(field.name)
 
 
 def _cells(column: Any) -> list[Any]:
