@@ -126,7 +126,7 @@ class Table(Source):
         image, shown = image_cell(cells, self._images)
         name = ""
         if self.side == "text" and any(isinstance(cells.get(each), dict) for each in self._images):
-            image, shown = None, image or ""  # it lies in the table, and its bytes were not read
+            image, shown = None, image if isinstance(image, str) else shown  # it lies in the table, not in a file
         if isinstance(image, str) and image:
             name = posixpath.normpath(posixpath.join(path.parent.relative_to(self._root).as_posix(), image))
             image = shown = os.path.join(self._root, name)
