@@ -47,13 +47,17 @@ class EncodedShard:
         number: Which one.
         ids: int64 (n,), ascending.
         codes: n codes.
-        columns: The columns of its metadata, n values each: key, path, caption, and the source's own.
+        metadata: A pyarrow Table of n rows: key, path, caption, and the source's own columns.
     """
 
     number: int
     ids: NDArray[np.int64]
     codes: Codes
-    columns: Mapping[str, Sequence[Any]]
+    metadata: Any
+
+    def column(self, name: str) -> list[Any]:
+        """The n values of a column of the metadata."""
+        return list(self.metadata[name].to_pylist())
 
 
 class EncodedFolder:
@@ -241,8 +245,8 @@ class EncodedFolder:
                     )  # fmt: skip
             packed = np.load(self.place("codes", number), allow_pickle=False)
             table = pq.ParquetFile(self.place("metadata", number)).read()
-            columns = {name: table[name].to_pylist() for name in table.schema.names if name != "id"}
-            yield EncodedShard(number, table["id"].to_numpy(), Codes(packed, self.bits), columns)
+            metadata = table.drop_columns(["id"])
+            yield EncodedShard(number, table["id"].to_numpy(), Codes(packed, self.bits), metadata)
 
 
 def _own(name: str) -> bool:

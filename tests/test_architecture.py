@@ -32,7 +32,7 @@ NEIGHBOURS_AFTER_ALL = {("arrayfile", "errors")}
 ONLY = {
     "recipe": {"errors"},
     "methods": {"errors", "arrayfile", "codes", "relevance", "images", "examples", "models", "losses"},
-    "stores": {"errors", "arrayfile", "codes", "search"},
+    "stores": {"errors", "arrayfile", "codes", "encoded", "search"},
     "evaluation": {"errors", "arrayfile", "codes", "relevance", "search"},
 }
 # Rooms that load without torch, and therefore load none that needs it.

@@ -44,7 +44,7 @@ def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables:
     def items() -> Iterator[Item]:
         for shard in folder.shards():
             built.add(shard.codes, shard.ids)
-            for key, path, text in zip(*(shard.columns[name] for name in ("key", "path", "caption")), strict=True):
+            for key, path, text in zip(*(shard.column(name) for name in ("key", "path", "caption")), strict=True):
                 yield Item(key, path, text)
 
     write_catalogue(out, items(), model=folder.model)

@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
+from hashret.encoded import EncodedFolder
 from hashret.errors import FileError, InputError, StoreError
 from hashret.search import HammingIndex, Hits
 from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
@@ -43,7 +44,6 @@ from hashret.stores.clickhouse_engine import BLOCK, Engine
 from hashret.stores.clickhouse_hits import TOGETHER, batches, hits_of, stacked
 from hashret.stores.clickhouse_sql import Condition, Table, Where, condition, one_of, quoted
 from hashret.stores.clickhouse_table import table_of
-from hashret.stores.encoded import encoded_blocks
 from hashret.stores.store import Closing, ids_of
 
 __all__ = ["ClickHouseStore", "open_chdb", "open_clickhouse"]
@@ -143,12 +143,15 @@ class ClickHouseStore(Closing):
 
         Raises:
             FileError: The folder is not one, or not done.
+            FormatError: A file of it is missing, damaged or was changed.
+            WidthError: Its codes have another width.
             InputError: A row's id is held with another code.
         """
         self._open()
         added = 0
-        for packed, ids, metadata in encoded_blocks(folder, BLOCK):
-            codes, names = as_codes(packed, self.bits, "codes"), one_id_each(ids, len(packed))
+        for shard in EncodedFolder.open(folder).shards():
+            codes, names = as_codes(shard.codes, self.bits, "codes"), one_id_each(shard.ids, len(shard.ids))
+            metadata = shard.metadata
             held = self._known(names)
             if len(held):
                 self._check_same(codes, names, held)

@@ -138,7 +138,7 @@ def test_a_thousand_codes_and_forty_reasons(model, tmp_path):
 
     retriever = Retriever.from_pretrained(model)
     shards = list(EncodedFolder.open(tmp_path / "out").shards())
-    rows = {key: shard.codes[i : i + 1] for shard in shards for i, key in enumerate(shard.columns["key"])}
+    rows = {key: shard.codes[i : i + 1] for shard in shards for i, key in enumerate(shard.column("key"))}
     for name in odd:  # shown as a viewer shows them: turned, the first frame, 16 bits scaled
         assert rows[name] == retriever.encode_images([open_image(folder / name)]), name
 

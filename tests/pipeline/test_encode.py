@@ -59,7 +59,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def codes_of(folder: Path) -> tuple[Codes, list[str], list[int]]:
     shards = list(EncodedFolder.open(folder).shards())
-    keys = [key for shard in shards for key in shard.columns["key"]]
+    keys = [key for shard in shards for key in shard.column("key")]
     return Codes.concatenate([shard.codes for shard in shards]), keys, [int(i) for s in shards for i in s.ids]
 
 
@@ -97,8 +97,8 @@ def test_texts_queries_and_features(model, photos, tmp_path):
     assert codes == retriever.encode_queries(paths, texts)
     assert keys[1] == f"{paths[1]}#0"
     shard = next(EncodedFolder.open(tmp_path / "queries").shards())
-    assert (shard.columns["caption"][1], shard.columns["path"][1]) == (texts[1], str(paths[1]))
-    assert json.loads(shard.columns["extra"][1]) == {"labels": [3]}
+    assert (shard.column("caption")[1], shard.column("path")[1]) == (texts[1], str(paths[1]))
+    assert json.loads(shard.column("extra")[1]) == {"labels": [3]}
     features = retriever.method.image(retriever.processor([Example(image=path) for path in paths]).image).pooled.numpy()
     np.save(tmp_path / "features.npy", features)
     encode(model, tmp_path / "features.npy", "image", tmp_path / "features", quiet=True)

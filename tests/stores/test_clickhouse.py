@@ -1,14 +1,13 @@
 """What ClickHouse adds to the verbs: metadata, conditions on them, and folders of codes; of chdb, in this process."""
 
-import json
 import sys
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from engines import ADDRESSES, duplicates
 
+from hashret.encoded import EncodedFolder
 from hashret.errors import FileError, FormatError, InputError, StoreError
 from hashret.search import HammingIndex
 from hashret.stores import open_store
@@ -114,21 +113,19 @@ def test_metadata_stay_with_their_codes(address):
         assert len(store) == 6
 
 
-def _encoded(folder, shards=3, done=True):
+def _encoded(path, shards=3, done=True):
     """A folder as `hashret encode` writes it."""
-    for part in ("codes", "metadata", "stats"):
-        (folder / part).mkdir(parents=True)
+    manifest = {"model": "m", "bits": BITS, "side": "image", "source": "s", "options": {}, "columns": {}}
+    folder = EncodedFolder.begin(path, manifest)
     for number, rows in enumerate(np.array_split(np.arange(ITEMS), shards)):
-        np.save(folder / "codes" / f"{number:05d}.npy", CODES.packed[rows])
-        table = {
-            "id": rows + 10**12,
-            "key": [f"{row}.jpg" for row in rows],
+        metadata = {
+            "id": rows + 10**12, "key": [f"{row}.jpg" for row in rows], "path": [""] * len(rows),
             "caption": [f"number {row}" for row in rows],
-        }
-        pq.write_table(pa.table(table), folder / "metadata" / f"{number:05d}.parquet")
+        }  # fmt: skip
         if done or number:
-            (folder / "stats" / f"{number:05d}.json").write_text(json.dumps({"rows": len(rows)}))
-    return folder
+            folder.write(number, CODES[rows], metadata, {"id": [], "key": [], "reason": []}, seconds=1.0)
+    folder.finish(ITEMS, shards)
+    return path
 
 
 def test_a_folder_of_codes_is_loaded_once(address, tmp_path):
@@ -147,13 +144,13 @@ def test_a_folder_of_codes_is_loaded_once(address, tmp_path):
 
 def test_folders_that_are_not_done_have_a_named_error(address, tmp_path):
     with open_store(address("none", f"bits={BITS}")) as store:
-        with pytest.raises(FileError, match="codes/"):
+        with pytest.raises(FileError, match="a folder that hashret encode wrote"):
             store.load(tmp_path)
-        with pytest.raises(FileError, match="00000.json"):
+        with pytest.raises(FileError, match="expected all shards, got 1 missing"):
             store.load(_encoded(tmp_path / "open", done=False))
         short = _encoded(tmp_path / "short", shards=1)
         np.save(short / "codes" / "00000.npy", CODES.packed[:-1])
-        with pytest.raises(FormatError, match="a code a row"):
+        with pytest.raises(FormatError, match="expected the file as it was written"):
             store.load(short)
         assert len(store) == 0
 
