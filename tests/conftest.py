@@ -91,13 +91,18 @@ def _save_tokenizer(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Kind of model -> folder of a whole checkpoint; made once, never changed."""
+    """Kind of model -> folder of a whole checkpoint, or "run", of a saved model; made once, never changed."""
     made: dict[str, Path] = {}
 
     def make(kind: str) -> Path:
         if kind not in made:
             torch.manual_seed(0)
             folder = tmp_path_factory.mktemp(kind)
+            if kind == "run":
+                from saved_model import saved_model
+
+                made[kind] = saved_model(folder)
+                return made[kind]
             model = _models()[kind]()
             _as_if_trained(model)
             model.save_pretrained(folder)

@@ -45,6 +45,8 @@ def fitted(raw: dict[str, Any], data: RetrievalDataset, checkpoints: Callable[[s
             kind = "clip" if "clip" in raw[side]["checkpoint"] else CHECKPOINTS[side]
             sets.append(f"{side}.checkpoint={checkpoints(kind)}")
             sets += [f"{side}.layers=1"] if "layers" in raw[side] else []
+        elif encoder == "trained":
+            sets.append(f"{side}.run={checkpoints('run')}")
         elif encoder == "torchvision":
             sets += [f"{side}.{key}={value}" for key, value in SMALL.items()]
         elif encoder == "vector":
