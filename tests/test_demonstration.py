@@ -34,8 +34,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_it_trains_measures_and_writes_what_it_says(made):
     out, printed = made
     names = {path.name for path in out.iterdir()}
-    assert {"run", "composed.codes", "composed.index", "composed.index.items.jsonl", "hits.png", "curves.png"} == {
-        name for name in names if not name.endswith("codes.items.jsonl")
+    assert names == {
+        "run",
+        "composed.encoded",
+        "composed.index",
+        "composed.index.items.jsonl",
+        "hits.png",
+        "curves.png",
     }
     scores = json.loads((out / "run" / "results.json").read_text("utf-8"))["scores"]
     assert "random codes" in scores

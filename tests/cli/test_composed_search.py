@@ -10,6 +10,7 @@ from PIL import Image
 
 from hashret.codes import Codes
 from hashret.data.shapes import load
+from hashret.encoded import EncodedFolder
 from hashret.methods import METHODS
 from hashret.pipeline import read_recipe, train
 from hashret.retriever import Retriever
@@ -34,8 +35,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (task,) = load(**DATA).test
     for number, example in enumerate(task.gallery):
         example.image.save(made["pictures"] / f"{number:02d}.png")
-    call("encode", made["run"], made["pictures"], "--side", "image", "--out", place / "pictures.codes")
-    call("index", place / "pictures.codes", "--out", made["index"])
+    call("encode", made["run"], made["pictures"], "--side", "image", "--out", place / "pictures.encoded")
+    call("index", place / "pictures.encoded", "--out", made["index"])
     return made
 
 
@@ -48,7 +49,8 @@ def ask(world, *arguments) -> list[list[tuple[int, str]]]:
 
 def scanned(world, codes: Codes, left_out: str = "") -> list[tuple[int, str]]:
     """The whole gallery by (distance, row), bit by bit."""
-    gallery = Codes.load(world["index"].with_suffix(".codes"))
+    (shard,) = EncodedFolder.open(world["index"].with_suffix(".encoded")).shards()
+    gallery = shard.codes
     names = sorted(path.name for path in world["pictures"].iterdir())
     distances = (gallery.unpack() != codes.unpack()[0]).sum(1)
     order = np.lexsort((np.arange(len(names)), distances))
@@ -132,7 +134,7 @@ def test_a_method_without_composed_queries_says_so(world, tmp_path):
     }
     stages = [stage.name for stage in METHODS["icone"].stages]
     recipe["stages"] = {stage: {"epochs": 1, "batch_size": 8} for stage in stages}
-    run, codes, index = tmp_path / "run", tmp_path / "p.codes", tmp_path / "p.index"
+    run, codes, index = tmp_path / "run", tmp_path / "p.encoded", tmp_path / "p.index"
     train(read_recipe(recipe), run, quiet=True)
     call("encode", run, world["pictures"], "--side", "image", "--out", codes)
     call("index", codes, "--out", index)

@@ -11,14 +11,12 @@ import tempfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-import chdb.session
-
 USER = base64.b64encode(b"reader:se/cret").decode()
-SESSION = chdb.session.Session(sys.argv[1])
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    session = None
 
     def _body(self):
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -59,13 +57,21 @@ class Handler(BaseHTTPRequestHandler):
             with tempfile.NamedTemporaryFile() as file:
                 file.write(body)
                 file.flush()
-                return SESSION.query(f"{head} FROM INFILE '{file.name}' FORMAT {form}").bytes()
-        return SESSION.query(query or body.decode(), "TabSeparated", params=given).bytes()
+                return self.session.query(f"{head} FROM INFILE '{file.name}' FORMAT {form}").bytes()
+        return self.session.query(query or body.decode(), "TabSeparated", params=given).bytes()
 
     def log_message(self, format, *arguments):
         pass
 
 
-with HTTPServer(("127.0.0.1", 0), Handler) as server:
-    print(server.server_port, flush=True)
-    server.serve_forever()
+def serve(folder):
+    import chdb.session
+
+    Handler.session = chdb.session.Session(folder)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        print(server.server_port, flush=True)
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -301,28 +301,25 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(model, tmp_path):
         (folder / f"{number:04d}.png").write_bytes(b"torn")
     options = {"shard_size": 20, "embeddings": "int8", "quiet": True}
     encode(model, folder, "image", tmp_path / "calm", **options)
-    chance, killed, out = np.random.default_rng(1), 0, tmp_path / "killed"
+    chance, out = np.random.default_rng(1), tmp_path / "killed"
     context = multiprocessing.get_context("fork")
 
     def shards() -> int:
         return len(list((out / "stats").glob("*.json")))
 
-    for turn in range(60):
+    for turn in range(20):
         there = shards()
         process = context.Process(target=encode, args=(model, folder, "image", out), kwargs=options)
         process.start()
         while process.is_alive() and turn % 4 and shards() == there:
             time.sleep(0.001)
-        process.join(chance.random() * 0.3)
+        process.join(chance.random() * 0.05)
         decoders = psutil.Process(process.pid).children() if process.is_alive() else []
         process.kill()
         process.join()
         assert psutil.wait_procs(decoders, timeout=10)[1] == [], "decoders outlive nobody"
-        killed += process.exitcode == -signal.SIGKILL
-        if process.exitcode == 0:
-            break
-    assert killed >= 20
-    assert process.exitcode == 0
+        assert process.exitcode == -signal.SIGKILL, "it came to its end before it was killed"
+    encode(model, folder, "image", out, **options)
     assert content(out) == content(tmp_path / "calm")
     codes, keys, ids = codes_of(out)
     assert ids == [number for number in range(1200) if number not in (100, 737)]

@@ -19,9 +19,10 @@ def bf16(folder, **how):
 @pytest.mark.parametrize("name", METHODS)
 def test_bf16_computes_in_bf16_and_learns_in_float32(name, tmp_path):
     method = build(name, double=False)
-    fresh = method.text.words.weight.detach().clone()
-    seen = set()
-    layer = method.text.layers.layers[0].linear1
+    layer, weight = method.text.layers.layers[0].linear1, "text.words.weight"
+    if not METHODS[name].reads_texts:
+        layer, weight = method.image.layers[0], "image.layers.0.weight"
+    fresh, seen = method.state_dict()[weight].clone(), set()
     layer.register_forward_hook(lambda module, args, output: seen.add((output.dtype, torch.is_grad_enabled())))
     weights = run(method, tmp_path, how=bf16(tmp_path), accumulate=2, chunk=3)
     assert (torch.bfloat16, True) in seen
@@ -29,7 +30,7 @@ def test_bf16_computes_in_bf16_and_learns_in_float32(name, tmp_path):
     assert (torch.bfloat16, False) not in seen, "what a stage keeps is computed in float32"
     assert all(w.dtype == torch.float32 for w in weights.values() if w.is_floating_point())
     assert all(torch.isfinite(w).all() for w in weights.values() if w.is_floating_point())
-    assert not torch.equal(weights["text.words.weight"], fresh)
+    assert not torch.equal(weights[weight], fresh)
 
 
 def test_bf16_ends_near_float32_and_chunks_near_the_whole(tmp_path):
