@@ -66,5 +66,6 @@ def encode(
         shard_index=shard_index, max_failures=max_failures, workers=workers, timeout=timeout, split=split,
         image_column=image_column, text_column=text_column, quiet=quiet, say=(lambda line: None) if quiet else say,
     )  # fmt: skip
-    failed = f", {done.failures} failures with their reasons in {out}/failures" if done.failures else ""
-    click.echo(f"{done.codes} codes in {out}{failed}")
+    failures = f"{done.failures:,} failure{'s' if done.failures > 1 else ''}"
+    failed = f", {failures} with the reason in {out}/failures" if done.failures else ""
+    click.echo(f"{done.codes:,} codes in {out}{failed}")

@@ -179,6 +179,10 @@ class _Job:
                 if shard is not None:
                     self._write(shard)
                 say(bar.line())
+                for reason, times in self.reasons.most_common(3):
+                    say(f"failed, {times:,} of them: {reason}")
+                if self.first:
+                    say(f"the first to fail: {self.first[0]}")
         self.folder.finish(self.end, -(-self.end // self.size))
         return Encoded(self.items, self.codes, self.failures, self.before)
 

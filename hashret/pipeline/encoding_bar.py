@@ -61,7 +61,7 @@ class EncodingBar:
             self.say(self.line())
 
     def line(self) -> str:
-        """``12,000 of 100,000 items, 410/s, 3 failures, 0:03:34 left``."""
+        """``12,000 of 100,000 items, 410/s, 3 failed, 0:03:34 left``."""
         now = time.monotonic()
         of, left = "", ""
         if self.total is not None:
@@ -72,4 +72,4 @@ class EncodingBar:
 
     def _rate(self, now: float) -> str:
         speed = self.done / max(1e-9, now - self.begun)
-        return f"{speed:{',.0f' if speed >= 100 else '.3g'}}/s, {self.failures:,} failures"
+        return f"{speed:{',.0f' if speed >= 100 else '.3g'}}/s, {self.failures:,} failed"

@@ -92,7 +92,7 @@ def test_encode_index_search(world, tmp_path):
     codes, index = tmp_path / "pictures.encoded", tmp_path / "pictures.index"
     done = call("encode", world["run"], world["folder"], "--side", "image", "--out", codes)
     assert done.exit_code == 0
-    assert f"29 codes in {codes}, 1 failures with their reasons in {codes}/failures" in done.stdout
+    assert f"29 codes in {codes}, 1 failure with the reason in {codes}/failures" in done.stdout
     assert "30 of 30 items" in done.stderr
     (failed,) = pq.read_table(codes / "failures" / "00000.parquet").to_pylist()
     assert (failed["key"], failed["reason"]) == ("3.png", "a truncated image")
