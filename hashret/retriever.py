@@ -20,13 +20,13 @@ from torch import Tensor
 
 from hashret.arrayfile import replace_file
 from hashret.codes import Codes, binarize
-from hashret.errors import FileError, FormatError, InputError
+from hashret.errors import InputError
 from hashret.examples import Example, ImageSource, TextSource, joined
 from hashret.methods import METHODS
 from hashret.methods.method import Method
 from hashret.models import Encoder, Inputs, Processor, encoder_from_config, in_blocks
 from hashret.models.ragged import ragged_in_blocks
-from hashret.models.trained import MODEL
+from hashret.models.trained import MODEL, saved_config
 from hashret.search import Tokens
 from hashret.training.checkpoint import load_weights, save_weights
 
@@ -254,21 +254,7 @@ class Retriever:
             FileError: There is no model in the folder.
             FormatError: It is of another format, or its weights are damaged.
         """
-        folder = Path(folder)
-        place = folder / "model" if (folder / "model" / "config.json").exists() else folder
-        try:
-            config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(
-                str(folder),
-                expected="a run folder with a trained model (model/config.json)",
-                got=error.strerror or str(error),
-                remedy="Check the path; finish an interrupted run with hashret train --resume.",
-            ) from error
-        if config.get("format") != MODEL:
-            raise FormatError(
-                str(place / "config.json"), expected=MODEL, got=str(config.get("format")), remedy="Name a hashret run."
-            )
+        place, config = saved_config(folder)
         method = build_method(config)
         load_weights(place / "model.safetensors", method)
         return cls(method, Processor.load(place), device=device)

@@ -8,6 +8,7 @@ with the new run, which needs the old one no more.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,13 +19,36 @@ from hashret.errors import FileError, FormatError
 from hashret.models.features import Encoder
 from hashret.models.processor import Processor
 
-__all__ = ["MODEL", "WEIGHTS", "load_encoder"]
+__all__ = ["MODEL", "WEIGHTS", "load_encoder", "saved_config"]
 
 MODEL = "hashret.model/1"
 """What config.json of a saved model calls its form."""
 
 WEIGHTS = "hashret.weights/1"
 """The kind of its model.safetensors."""
+
+
+def saved_config(folder: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """Where the model of a run folder lies, or the folder itself, and what its config.json holds.
+
+    Raises:
+        FileError: There is no trained model.
+        FormatError: It is of another form.
+    """
+    place = Path(folder, "model") if Path(folder, "model", "config.json").exists() else Path(folder)
+    try:
+        config: dict[str, Any] = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(
+            str(folder), expected="a run folder with a trained model (model/config.json)",
+            got=error.strerror or str(error),
+            remedy="Check the path; finish an interrupted run with hashret train --resume.",
+        ) from error  # fmt: skip
+    if config.get("format") != MODEL:
+        raise FormatError(
+            str(place / "config.json"), expected=MODEL, got=str(config.get("format")), remedy="Name a hashret run."
+        )
+    return place, config
 
 
 def load_encoder(run: str, side: Literal["image", "text"], rebuild: Any) -> Encoder:
@@ -39,18 +63,7 @@ def load_encoder(run: str, side: Literal["image", "text"], rebuild: Any) -> Enco
         FileError: There is no trained model.
         FormatError: It is of another form, or its weights are not its architecture's.
     """
-    place = Path(run, "model") if Path(run, "model", "config.json").exists() else Path(run)
-    try:
-        config: dict[str, Any] = json.loads((place / "config.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(
-            f"{side}.run {run}", expected="a run folder with a trained model", got=error.strerror or str(error),
-            remedy="Check the path; finish an interrupted run with hashret train --resume.",
-        ) from error  # fmt: skip
-    if config.get("format") != MODEL:
-        raise FormatError(
-            str(place / "config.json"), expected=MODEL, got=str(config.get("format")), remedy="Name a hashret run."
-        )
+    place, config = saved_config(run)
     encoder: Encoder = rebuild(config[side])
     arrays, _ = read_arrays(place / "model.safetensors", kind=WEIGHTS)
     own = {name.removeprefix(f"{side}."): array for name, array in arrays.items() if name.startswith(f"{side}.")}
