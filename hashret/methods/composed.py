@@ -51,6 +51,8 @@ class ComposedOptions:
         duplicates: What other pairs of a batch are whose target, or whose whole query, is this pair's: ``left_out``
             they are no wrong answers; as ``negatives``, which published codes take them for, a query is pushed away
             from what it asks for.
+        against_reference: Whether the reference of a query is one more wrong answer to it, in both stages: for
+            galleries that hold the references, where a query otherwise finds its own first.
         hash_head: What makes relaxed codes of an embedding: ``mlp``, or ``linear``.
         hash_width: Hidden width of an ``mlp``.
         hash_dropout: Share of the embedding dropped before it, in training.
@@ -68,6 +70,7 @@ class ComposedOptions:
     temperature: Annotated[float, Field(gt=0)] = 0.07
     largest_scale: Annotated[float, Field(gt=0)] = LARGEST_SCALE
     duplicates: Literal["left_out", "negatives"] = "left_out"
+    against_reference: bool = False
     hash_head: Literal["mlp", "linear"] = "mlp"
     hash_width: Annotated[int, Field(ge=1)] = 512
     hash_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -145,8 +148,12 @@ class Composed(Method):
         return {"heads": heads + [*self.text_head.parameters()], "encoders": self._image_encoder + self._text_encoder}
 
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
-        """The embedding, on which the hash layer learns."""
-        return self.embed(inputs)
+        """The embedding, on which the hash layer learns; of a query, beside it the reference's if that is wrong."""
+        if not self.o.against_reference or inputs.image is None or inputs.text is None:
+            return self.embed(inputs)
+        image = self.image_features(inputs)
+        query = self.compose(image, self.text_features(inputs))
+        return torch.cat([functional.normalize(part, dim=1) for part in (query, image)], dim=1)
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
         """The contrast of queries with targets; or of their relaxed codes, with what the codes owe."""
@@ -155,7 +162,8 @@ class Composed(Method):
         query, target = given(batch.query), given(batch.target)
         same = self.excused(alike(query), alike(target), batch)
         scale = clamped_scale(self.log_scale, self.o.largest_scale)
-        return {"contrast": batch_classification(self.embed(query), self.embed(target), same, scale=scale)}
+        x, wrong = self.beside_reference(self.fixed(query, stage, "query"))
+        return {"contrast": batch_classification(x, self.embed(target), same, scale=scale, wrong=wrong)}
 
     def excused(self, queries: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         """Which pairs are not each other's wrong answers, bool (B, B).
@@ -171,9 +179,21 @@ class Composed(Method):
 
     def code_terms(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of relaxed codes of embeddings that are finished."""
-        query, target = given(batch.query_fixed), given(batch.target_fixed)
+        target = given(batch.target_fixed)
+        query, reference = self.beside_reference(given(batch.query_fixed))
         same = not_negatives(query, target, batch.instance)
-        return self.hash.terms(self.hash(query), self.hash(target), same)
+        x, y = self.hash(query), self.hash(target)
+        terms = self.hash.terms(x, y, same)
+        if reference is not None:
+            wrong, scale = self.hash(reference), clamped_scale(self.hash.log_scale)
+            terms["reference"] = batch_classification(x, y, same, scale=scale, wrong=wrong)
+        return terms
+
+    def beside_reference(self, embeddings: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of queries, and those of their references where these are wrong answers."""
+        if embeddings.shape[1] == self.o.dimension:
+            return embeddings, None
+        return embeddings[:, : self.o.dimension], embeddings[:, self.o.dimension :]
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space (B, dimension), of length 1: of an image, of a text, or of a composed query.

@@ -16,7 +16,8 @@ adds nothing that can be measured. Here:
   item, as DSCMR's release does (Zhen et al., CVPR 2019); cross-entropy is an option;
 * the hash layer is linear and sees the codes themselves, by a gradient that goes straight through the sign. It keeps
   for each item how the others stand around it (:func:`~hashret.losses.neighbours`), in place of the paper's difference
-  of cosines;
+  of cosines; on a small training set, whose items are the database, a contrast of codes by labels helps it
+  (``hash_contrast_weight``);
 * inputs are standardised, towers are wide, images are dropped out in part.
 
 The pairwise likelihood of the base network, the auxiliary generative features and the support sets are here as terms
@@ -105,6 +106,9 @@ class CRCGSOptions:
         generator_loss: What a generator minimises; see :func:`~hashret.losses.reconstruction`.
         neighbour_scale: What cosines are multiplied by where neighbourhoods are compared: the larger, the more the
             nearest alone count.
+        hash_width: Hidden width of the hash layer; 0 for a linear one.
+        hash_contrast_weight: Of the supervised contrast between the codes of images and those of texts, beside the
+            neighbourhoods; its temperature is ``contrastive_temperature``.
     """
 
     bits: Annotated[int, Field(ge=1)] = 64
@@ -132,6 +136,8 @@ class CRCGSOptions:
     generator_dropout: Dropout = 0.3
     generator_loss: Reconstruction = "balanced_l1"
     neighbour_scale: Temperature = 5.0
+    hash_width: Annotated[int, Field(ge=0)] = 0
+    hash_contrast_weight: Weight = 0.0
 
     @property
     def has_base(self) -> bool:
@@ -250,7 +256,9 @@ class CRCGS(Method):
                 (o.image_dropout, o.text_dropout), o.standardize,
             )  # fmt: skip
         self.dimension = o.dimension * (o.has_base + o.has_contrast)
-        self.hash = nn.Linear(self.dimension, o.bits)
+        self.hash: nn.Module = nn.Linear(o.hash_width or self.dimension, o.bits)
+        if o.hash_width:
+            self.hash = nn.Sequential(mlp((self.dimension, o.hash_width), "relu", last=True), self.hash)
         self.classifier = nn.Linear(o.dimension, classes)
         self.image_conversion = mlp((o.dimension, g), "relu", last=True)
         self.text_conversion = mlp((o.dimension, g), "relu", last=True)
@@ -366,7 +374,12 @@ class CRCGS(Method):
         """The codes of both views of every item keep who is whose neighbour among all of them."""
         embeddings = torch.cat([given(batch.query_fixed), given(batch.target_fixed)])
         codes = straight_through(self._hashed(embeddings))
-        return {"neighbours": neighbours(embeddings, codes, scale=self.o.neighbour_scale)}
+        terms = {"neighbours": neighbours(embeddings, codes, scale=self.o.neighbour_scale)}
+        if self.o.hash_contrast_weight:
+            scale = 1 / self.o.contrastive_temperature
+            contrast = supervised_contrast(*codes.chunk(2), similarity(given(batch.labels)), scale=scale)
+            terms["contrast"] = self.o.hash_contrast_weight * contrast
+        return terms
 
     def _generative(self, a: Tensor, b: Tensor, batch: Batch, similar: Tensor) -> Tensor:
         """Contrast with the generators' features: two views within a modality, two across (METHODS 1.3 (4))."""

@@ -191,7 +191,7 @@ class MLCL(Composed):
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """What the encoders make of images, or of images and texts side by side; or the embedding, for codes."""
         if stage.name == "codes":
-            return self.embed(inputs)
+            return super().fixed(inputs, stage, side)
         parts = [self.image(given(inputs.image), inputs.image_mask).pooled]
         if inputs.text is not None:
             parts.append(self.text(inputs.text, inputs.text_mask).pooled)
@@ -227,10 +227,15 @@ class MLCL(Composed):
         levels = self._levels(r, t, projected)
         scale = clamped_scale(self.log_scale, o.largest_scale)
         high, middle = self.level_weights()
+        wrong = r if o.against_reference else None
+
+        def told(level: Tensor) -> Tensor:
+            return batch_classification(level, y, same, scale=scale, wrong=wrong)
+
         terms = {
-            "fusion": high * batch_classification(levels.high, y, same, scale=scale),
-            "concatenation": middle * batch_classification(levels.middle, y, same, scale=scale),
-            "sum": o.sum_weight * batch_classification(levels.total, y, same, scale=scale),
+            "fusion": high * told(levels.high),
+            "concatenation": middle * told(levels.middle),
+            "sum": o.sum_weight * told(levels.total),
         }
         if view is None:
             return terms

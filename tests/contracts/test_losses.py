@@ -117,12 +117,12 @@ def info_nce_oracle(queries: Any, targets: Any, same: Any, *, scale: float) -> f
     return total / (2 * BATCH)
 
 
-def one_way_oracle(queries: Any, targets: Any, same: Any, *, scale: float) -> float:
+def one_way_oracle(queries: Any, targets: Any, same: Any, wrong: Any, *, scale: float) -> float:
     total = 0.0
     for i in range(BATCH):
         right = math.exp(scale * cosine(queries[i], targets[i]))
-        wrong = [math.exp(scale * cosine(queries[i], targets[j])) for j in range(BATCH) if j != i and not same[i][j]]
-        total -= math.log(right / (right + sum(wrong)))
+        others = [math.exp(scale * cosine(queries[i], targets[j])) for j in range(BATCH) if j != i and not same[i][j]]
+        total -= math.log(right / (right + sum(others) + math.exp(scale * cosine(queries[i], wrong[i]))))
     return total / BATCH
 
 
@@ -204,7 +204,7 @@ CASES = {
         lambda relaxed: sum((sum(bit) / BATCH) ** 2 for bit in zip(*relaxed, strict=True)) / WIDTH,
     ),
     "batch_classification": Case(
-        lambda g: {"queries": features(g), "targets": features(g), "same": same(g)},
+        lambda g: {"queries": features(g), "targets": features(g), "same": same(g), "wrong": features(g)},
         one_way_oracle,
         ({"scale": 1 / 0.07}, {"scale": 0.5}),
         square=("same",),

@@ -86,6 +86,38 @@ def test_the_contrast_is_that_of_the_loops():
     assert loss(method, query, target) == pytest.approx(total, rel=1e-5)
 
 
+def test_the_own_reference_is_one_more_wrong_answer():
+    method, query, target = (
+        build("sum", against_reference=True).eval(),
+        image_text(4),
+        Inputs(image=torch.from_numpy(vectors(4, PIXELS, 9))),
+    )
+    stage = method.stages[-1]
+
+    def expected(x, y, wrong, scale):
+        logits = [
+            [scale * sum(a * b for a, b in zip(p, q, strict=True)) for q in [*y, w]]
+            for p, w in zip(x, wrong, strict=True)
+        ]
+        return sum(math.log(sum(map(math.exp, row))) - row[i] for i, row in enumerate(logits)) / 4
+
+    method.requires_grad_(False)
+    x, y, wrong = (method.embed(inputs) for inputs in (query, target, Inputs(image=query.image)))
+    assert loss(method, query, target) == pytest.approx(
+        expected(x.tolist(), y.tolist(), wrong.tolist(), 1 / 0.07), rel=1e-4
+    )
+    kept = {"query_fixed": method.fixed(query, stage, "query"), "target_fixed": method.fixed(target, stage, "target")}
+    terms = method.losses(Batch(query, target, None, torch.arange(4), **kept), stage, stage.turns[0])
+    codes = [torch.nn.functional.normalize(method.hash(part), dim=1).tolist() for part in (x, y, wrong)]
+    scale = float(method.hash.log_scale.detach().exp())
+    assert float(terms["reference"].detach()) == pytest.approx(expected(*codes, scale), rel=1e-4)
+
+
+def test_image_only_cannot_be_told_from_its_reference():
+    with pytest.raises(InputError, match="against_reference"):
+        build("image_only", against_reference=True)
+
+
 @pytest.mark.parametrize("case", ["target", "query", "instance"])
 def test_duplicates_are_left_out_or_negatives(case):
     query, target = image_text(2), Inputs(image=torch.from_numpy(vectors(2, PIXELS, 9)))
