@@ -36,6 +36,7 @@ def train(
 ) -> None:
     """Train what RECIPE says, then measure it on the test split.
 
+    Under torchrun several processes train as one: a batch is shared out among them, and the first one measures.
     A killed run goes on with --resume and, on a CPU, ends in the same weights. Tables are printed beside random codes,
     the untrained network and the sign of CCA.
     """
@@ -44,8 +45,10 @@ def train(
     from hashret import pipeline
 
     folder = Path(out) if out else Path("runs") / Path(recipe).stem
-    speak = (lambda line: None) if quiet else say
     checked = pipeline.read_recipe(recipe, overrides)
+    first = pipeline.leads(checked)
+    speak = say if first and not quiet else (lambda line: None)
     pipeline.train(checked, folder, data=data, resume=resume, start=start, quiet=quiet, say=speak)
-    print_results(pipeline.evaluate_run(folder, data=data, say=speak))
-    speak(f"run folder: {folder}")
+    if first:
+        print_results(pipeline.evaluate_run(folder, data=data, say=speak))
+        speak(f"run folder: {folder}")

@@ -8,7 +8,7 @@ from hashret.pipeline.encode import Encoded, encode
 from hashret.pipeline.evaluate import Results, evaluate_run
 from hashret.pipeline.files import Found, index, search
 from hashret.pipeline.second_look import evaluate_second_look
-from hashret.pipeline.train import Say, load_data, read_recipe, train
+from hashret.pipeline.train import Say, leads, load_data, read_recipe, train
 
 __all__ = [
     "Encoded",
@@ -19,6 +19,7 @@ __all__ = [
     "evaluate_run",
     "evaluate_second_look",
     "index",
+    "leads",
     "load_data",
     "read_recipe",
     "search",

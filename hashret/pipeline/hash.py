@@ -28,7 +28,7 @@ from hashret.pipeline.train import Say, device_named, validation_score
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
-from hashret.training import Fit, PairTable, fit
+from hashret.training import Fit, PairTable, Processes, fit
 from hashret.training.pairs import random_state
 
 __all__ = ["fit_learned", "load_learned"]
@@ -185,6 +185,8 @@ def _vector(*, dimension: int) -> None:
 
 def _train(recipe: Recipe, dataset: RetrievalDataset, out: str | os.PathLike[str], quiet: bool, say: Say) -> Retriever:
     """Train into a run folder, or go on there."""
+    device = device_named(recipe.training.device)
+    Processes.joined(device).refuse_several("hash fit")
     torch.manual_seed(random_state(recipe.training.seed))
     image = build_image_encoder("vector", recipe.image.options)
     text = build_text_encoder("vector", recipe.text.options)
@@ -194,7 +196,6 @@ def _train(recipe: Recipe, dataset: RetrievalDataset, out: str | os.PathLike[str
     )  # fmt: skip
     processor = Processor.of(image, text)
     run = Run.begin(out, recipe, None, resume=True, threads=torch.get_num_threads())
-    device = device_named(recipe.training.device)
     table = PairTable(dataset.train, processor)
     say(f"{table.items:,} items in {len(dataset.train):,} pairs; run folder {run.folder}")
 

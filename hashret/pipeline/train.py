@@ -37,10 +37,10 @@ from hashret.pipeline.views import views_of
 from hashret.recipe import Grammar, Recipe, load_recipe
 from hashret.retriever import Retriever
 from hashret.run import Run
-from hashret.training import Fit, PairTable, Start, fit
+from hashret.training import Fit, PairTable, Processes, Start, fit
 from hashret.training.pairs import distinct, instance_numbers, random_state
 
-__all__ = ["Say", "build", "device_named", "freeze", "load_data", "read_recipe", "train"]
+__all__ = ["Say", "build", "device_named", "freeze", "leads", "load_data", "read_recipe", "train"]
 
 Say = Callable[[str], None]
 GENERATED_WORDS = 2000
@@ -77,7 +77,7 @@ def train(
     quiet: bool = False,
     say: Say = lambda line: None,
 ) -> Retriever:
-    """Train what a recipe says into a run folder.
+    """Train what a recipe says into a run folder, alone or together with the other processes that call this.
 
     Args:
         recipe: From :func:`read_recipe`.
@@ -90,24 +90,34 @@ def train(
         say: Told in a line what happens.
 
     Returns:
-        The trained retriever, which is also saved in the run.
+        The trained retriever, which is also saved in the run; of several processes each has it.
 
     Raises:
         DataError: The dataset cannot be used, or not by this method.
         TrainingError: A run that cannot begin, go on or converge.
     """
     root = None if data is None else os.fspath(data)
+    device = device_named(recipe.training.device)
+    processes = Processes.joined(device)
+    say = say if processes.first else lambda line: None
     dataset, rejected = load_data(recipe, root, say)
     check_demands(recipe.method.name, dataset)
     check_validation(METHODS[recipe.method.name], recipe.stages, dataset)
     torch.manual_seed(random_state(recipe.training.seed))
     begun = None if start is None else taken_up(recipe, root, Run.open(start))
     method, processor = build(recipe, dataset)  # what cannot be built leaves no folder behind
-    run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
-    run.write_rejected([asdict(item) for item in rejected])
-    device = device_named(recipe.training.device)
-    views = views_of(recipe, dataset, method, processor, device, say)
-    dataset = freeze(recipe, dataset, method, processor, device, say)
+
+    def begin() -> Run:
+        run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
+        run.write_rejected([asdict(item) for item in rejected])
+        if begun is not None:
+            run.write_start(begun.folder, begun.after)
+        return run
+
+    run = processes.from_first(begin)
+    with processes.first_ahead():
+        views = views_of(recipe, dataset, method, processor, device, say)
+        dataset = freeze(recipe, dataset, method, processor, device, say)
     table = PairTable(dataset.train, processor, views)
     say(f"{table.items} training items in {len(dataset.train)} pairs; run folder {run.folder}")
     how = Fit(
@@ -130,11 +140,11 @@ def train(
         )
 
     settings = {name: StageSettings(**values) for name, values in recipe.stages.items()}
-    if begun is not None:
-        run.write_start(begun.folder, begun.after)
     fit(method, table, settings, how, validate, resume=resume, start=begun)
     retriever = Retriever(method, processor, device=device)
-    retriever.save_pretrained(run.model)
+    if processes.first:
+        retriever.save_pretrained(run.model)
+    processes.wait()
     return retriever
 
 
@@ -309,6 +319,11 @@ def validation_score(retriever: Retriever, tasks: Sequence[Task], stage: Stage, 
         sides = (run(task.queries), run(task.gallery))
         scores.append(evaluate(sides, task.relevance, metrics=[metric], candidates=task.allowed())[metric])
     return float(np.mean(scores))
+
+
+def leads(recipe: Recipe) -> bool:
+    """Whether this process speaks and measures: of several that train a recipe together the first."""
+    return Processes.joined(device_named(recipe.training.device)).first
 
 
 def device_named(name: str) -> str:

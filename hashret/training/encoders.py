@@ -1,4 +1,4 @@
-"""How the encoders that a stage trains are run while they learn: compiled, in chunks, or as they are.
+"""How the encoders that a stage trains are run while they learn: compiled, in chunks, shared out, or as they are.
 
 Only what carries a gradient is run so. Validation, the features a stage keeps and codes come from the encoders as they
 are, so that a saved model gives the codes it was validated by. No network is wrapped: weights keep their names.
@@ -16,6 +16,8 @@ from hashret.errors import TrainingError
 from hashret.methods.method import Method
 from hashret.models.features import Features
 from hashret.training.gradient_cache import Encode, chunked, learning
+from hashret.training.processes import ALONE, Processes
+from hashret.training.shares import shared
 
 __all__ = ["compiled", "encoders_as_trained"]
 
@@ -23,20 +25,22 @@ COMPILERS = ("torch._dynamo", "torch._functorch", "torch._inductor")
 
 
 @contextmanager
-def encoders_as_trained(method: Method, *, chunk: int, compiling: bool) -> Iterator[None]:
-    """Let the encoders that learn be compiled or see few items at a time, wherever a gradient is asked for.
+def encoders_as_trained(method: Method, *, chunk: int, compiling: bool, processes: Processes = ALONE) -> Iterator[None]:
+    """Let the encoders that learn be compiled, see few items at a time or a share, wherever a gradient is asked for.
 
     Args:
         method: Prepared for its stage.
         chunk: Items at a time; 0 = all at once. See :mod:`hashret.training.gradient_cache`.
         compiling: Whether they are compiled. See :func:`compiled`.
+        processes: Who encodes a batch together. See :mod:`hashret.training.shares`.
     """
-    encoders = learning(method) if chunk or compiling else []
+    encoders = learning(method) if chunk or compiling or processes.several else []
     tokens = bool(getattr(method, "reads_tokens", False))
     for encoder in encoders:
         own: Encode = encoder.encode
         changed = compiled(own) if compiling else own
         changed = chunked(changed, chunk, tokens=tokens) if chunk else changed
+        changed = shared(encoder, changed, processes, tokens=tokens) if processes.several else changed
         encoder.encode = _with_gradient(changed, own)  # type: ignore[method-assign, assignment]
     try:
         yield

@@ -81,21 +81,28 @@ def learning(method: Method) -> list[Encoder]:
     return [encoder for encoder in encoders if any(parameter.requires_grad for parameter in encoder.parameters())]
 
 
-def refuse_batch_statistics(method: Method, stage: Stage) -> None:
-    """Refuse chunks in a stage that trains an encoder with batch normalisation; prepares the method for the stage.
+def refuse_batch_statistics(method: Method, stage: Stage, *, key: str, remedy: str) -> None:
+    """Refuse a stage that trains an encoder with batch normalisation; prepares the method for the stage.
 
     A batch normalisation whose weights do not learn uses its running statistics, and is no obstacle.
 
+    Args:
+        method: To be trained.
+        stage: One of its stages.
+        key: The setting that does not go with it, such as ``chunk``: a batch of chunks would be normalised chunk by
+            chunk, and running statistics moved twice.
+        remedy: How to do without it.
+
     Raises:
-        TrainingError: A batch of chunks would be normalised chunk by chunk, and running statistics moved twice.
+        TrainingError: There is such an encoder.
     """
     method.prepare(stage)
     for encoder in learning(method):
         for name, part in encoder.named_modules():
             if isinstance(part, _BatchNorm) and part.training:
                 raise TrainingError(
-                    f"stages.{stage.name}.chunk",
+                    key,
                     expected="encoders that look at each item by itself",
                     got=f"{type(encoder).__name__}, in which {name} is a {type(part).__name__} that learns",
-                    remedy="Set chunk to 0, freeze this encoder, or take one without batch normalisation (CLIP, ViT).",
+                    remedy=f"{remedy}, freeze this encoder, or take one without batch normalisation (CLIP, ViT).",
                 )

@@ -7,7 +7,8 @@ needs none.
 
 Accelerate gives devices and mixed precision; random numbers come from (seed, stage, epoch, step); a checkpoint after
 every epoch (or every so many steps) makes a killed run continue to the same weights, bit for bit on one CPU with the
-same number of threads. What a stage learns is the method's business; by what it is validated is the caller's.
+same number of threads. Several processes take every step together as one would (:mod:`hashret.training.processes`).
+What a stage learns is the method's business; by what it is validated is the caller's.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from hashret.training.encoders import encoders_as_trained
 from hashret.training.gradient_cache import refuse_batch_statistics
 from hashret.training.groups import parameter_groups, refuse_nothing
 from hashret.training.pairs import PairTable, random_state
+from hashret.training.processes import Processes
 from hashret.training.progress import TrainingBar
 from hashret.training.start import Start, take_up
 
@@ -99,29 +101,42 @@ def fit(
             cannot be run in chunks or compiled, it has nothing to train, or the device lacks the precision.
         FileError: A checkpoint cannot be read or written.
     """
+    processes = Processes.joined(how.device)
     accelerator = _accelerator(how)
     for stage in method.stages:
         if settings[stage.name].epochs:
-            refuse_nothing(method, stage, settings[stage.name])
-        if settings[stage.name].epochs and settings[stage.name].chunk:
-            refuse_batch_statistics(method, stage)
-    model: Method = accelerator.prepare_model(method)
+            _refuse(method, stage, settings[stage.name], how, processes)
+    model: Method = accelerator.prepare_model(method, evaluation_mode=True)  # no wrapper that reduces gradients
     last = how.folder / "last.safetensors"
-    if resume and last.exists():
+    begun = processes.from_first(lambda: resume and last.exists())
+    if begun:
         progress = load_checkpoint(last, method, None)
     else:
         progress = Progress() if start is None else take_up(start, method, how.folder / "log.jsonl")
-        if start is not None:
-            save_checkpoint(last, method, {}, progress)
-    with TrainingBar(quiet=how.quiet) as bar:
+    processes.wait()  # what was read is not replaced before
+    processes.same_weights(method)
+    if start is not None and not begun and processes.first:
+        save_checkpoint(last, method, {}, progress)
+    with TrainingBar(quiet=how.quiet or not processes.first) as bar:
         for stage in method.stages[progress.stage :]:
             if settings[stage.name].epochs:
-                run = _StageRun(model, method, table, stage, settings[stage.name], how, accelerator, bar, progress)
+                run = _StageRun(
+                    model, method, table, stage, settings[stage.name], how, accelerator, processes, bar, progress
+                )
                 run.train(validate)
-                run.fixed.unlink(missing_ok=True)
             progress = Progress(stage=progress.stage + 1, log_bytes=progress.log_bytes, seconds=progress.seconds)
-            save_checkpoint(last, method, {}, progress)
+            if processes.first:
+                save_checkpoint(last, method, {}, progress)
     method.eval()
+
+
+def _refuse(method: Method, stage: Stage, settings: StageSettings, how: Fit, processes: Processes) -> None:
+    """Refuse a stage that cannot be trained so; prepares the method for it."""
+    refuse_nothing(method, stage, settings)
+    if settings.chunk:
+        refuse_batch_statistics(method, stage, key=f"stages.{stage.name}.chunk", remedy="Set chunk to 0")
+    if how.compile and processes.several:
+        refuse_batch_statistics(method, stage, key="training.compile", remedy="Set compile to false")
 
 
 def _accelerator(how: Fit) -> Accelerator:
@@ -151,11 +166,12 @@ class _StageRun:
         settings: StageSettings,
         how: Fit,
         accelerator: Accelerator,
+        processes: Processes,
         bar: TrainingBar,
         progress: Progress,
     ) -> None:
         self.model, self.method, self.table, self.stage, self.settings = model, method, table, stage, settings
-        self.how, self.accelerator, self.bar, self.progress = how, accelerator, bar, progress
+        self.how, self.accelerator, self.processes, self.bar, self.progress = how, accelerator, processes, bar, progress
         self.batches = table.steps(settings.batch_size)
         self.steps = math.ceil(self.batches / settings.accumulate)
         self.best = how.folder / f"best-{stage.name}.safetensors"
@@ -190,8 +206,7 @@ class _StageRun:
         while progress.epoch < settings.epochs and not self._exhausted():
             begun = time.monotonic()
             losses = self._epoch()
-            due = (progress.epoch + 1) % settings.validate_every == 0 or progress.epoch + 1 == settings.epochs
-            score = validate(self.method, self.stage) if due and self.stage.measure != "none" else None
+            losses, score = self._measured(losses, validate)
             self._judge(losses, score)
             seconds = time.monotonic() - begun
             progress.epoch, progress.step, progress.sums = progress.epoch + 1, 0, {}
@@ -199,9 +214,12 @@ class _StageRun:
             self._log(losses, score, seconds)
             self.bar.epoch(progress.epoch, settings.epochs, losses, score, seconds)
             self._save()
+        self.processes.wait()  # the best weights are written, and what is removed now is read
         if progress.best is not None:
             load_weights(self.best, self.method)
         self.method.memory = {}
+        if self.processes.first:
+            self.fixed.unlink(missing_ok=True)
 
     def _exhausted(self) -> bool:
         patience, progress = self.settings.patience, self.progress
@@ -216,8 +234,8 @@ class _StageRun:
         if not progress.step:
             self.method.begin_epoch(stage)
         still = rows[progress.step * settings.accumulate :]
-        left = self.table.batches(stage, still, self.batches, how.workers, position)
-        with encoders_as_trained(self.method, chunk=settings.chunk, compiling=how.compile):
+        left = self.table.batches(stage, still, self.batches, how.workers, position, self.processes)
+        with encoders_as_trained(self.method, chunk=settings.chunk, compiling=how.compile, processes=self.processes):
             while batches := [batch.to(self.accelerator.device) for batch in islice(left, settings.accumulate)]:
                 torch.manual_seed(random_state(how.seed, progress.stage, progress.epoch, progress.step))
                 self._rates()
@@ -247,6 +265,7 @@ class _StageRun:
             self.accelerator.backward(self._total(terms, turn) / len(batches), inputs=own)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach())
+        self.processes.average(own)
         if self.settings.clip:
             self.accelerator.unscale_gradients(optimizer)  # no other turn's: one may have been infinite
             nn.utils.clip_grad_norm_(own, self.settings.clip)
@@ -266,6 +285,12 @@ class _StageRun:
             )
         return total
 
+    def _measured(self, losses: dict[str, float], validate: Validate) -> tuple[dict[str, float], float | None]:
+        """An epoch's losses and, where one is due, its validation score: the first process's, for all."""
+        done, settings = self.progress.epoch + 1, self.settings
+        due = self.stage.measure != "none" and (done % settings.validate_every == 0 or done == settings.epochs)
+        return self.processes.from_first(lambda: (losses, validate(self.method, self.stage) if due else None))
+
     def _rates(self) -> None:
         """Set the learning rates of this step: warm-up and cosine are functions of the position."""
         settings, progress = self.settings, self.progress
@@ -284,9 +309,9 @@ class _StageRun:
         progress = self.progress
         if score is not None and (progress.best is None or score > progress.best):
             progress.best, progress.best_epoch = score, progress.epoch + 1
-            save_weights(
-                self.best, self.method, {"stage": self.stage.name, "epoch": progress.best_epoch, "score": score}
-            )
+            about = {"stage": self.stage.name, "epoch": progress.best_epoch, "score": score}
+            if self.processes.first:
+                save_weights(self.best, self.method, about)
         if score is None and self.stage.measure != "none":
             return  # a schedule that goes by scores waits for the next
         for turn, plateau in self.plateaus.items():
@@ -296,12 +321,16 @@ class _StageRun:
             }
 
     def _save(self) -> None:
+        if not self.processes.first:
+            return
         if self.accelerator.scaler is not None:
             self.progress.scaler = self.accelerator.scaler.state_dict()
         save_checkpoint(self.how.folder / "last.safetensors", self.method, self.optimizers, self.progress)
 
     def _log(self, losses: Mapping[str, float], score: float | None, seconds: float) -> None:
         """Append the epoch to the log, where the checkpoint says it ends."""
+        if not self.processes.first:
+            return
         row = {
             "event": "epoch",
             "stage": self.stage.name,
@@ -326,6 +355,7 @@ class _StageRun:
         started = self.progress.epoch or self.progress.step
         sides = self.table.sides
         items = {side: self._items(side) for side in sides}
+        self.processes.refuse_differing(f"{self.stage.name}, training items", items)
         if started and self.fixed.exists():
             arrays, metadata = read_arrays(self.fixed, kind="hashret.fixed/1")
             begun, relied = metadata.get("items", {}), sides if self.method.memory else self.stage.keeps
@@ -336,7 +366,8 @@ class _StageRun:
                 )  # fmt: skip
         else:
             arrays = {side: self._fixed_side(side).numpy() for side in self.stage.keeps if side in sides}
-            write_arrays(self.fixed, arrays, kind="hashret.fixed/1", metadata={"items": items})
+            if self.processes.first:
+                write_arrays(self.fixed, arrays, kind="hashret.fixed/1", metadata={"items": items})
         for side in sides:
             self.table.fixed[side] = torch.from_numpy(arrays[side]) if side in arrays else None
 
@@ -346,12 +377,14 @@ class _StageRun:
         return hashlib.blake2b(keys.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def _fixed_side(self, side: Side) -> Tensor:
-        """What the stage keeps of one side's distinct examples, (examples, D)."""
+        """What the stage keeps of one side's distinct examples, (examples, D); each process computes some."""
         places, parts = np.arange(len(self.table.keys(side))), []
+        starts, processes = range(0, len(places), PREPARED), self.processes
         self.method.eval()
         with torch.no_grad():
-            for start in range(0, len(places), PREPARED):
+            for start in starts[processes.number :: processes.count]:
                 inputs = self.table.inputs(side, places[start : start + PREPARED]).to(self.accelerator.device)
                 kept = in_blocks(lambda part: self.method.fixed(part, self.stage, side), inputs, BLOCK)
                 parts.append(kept.float().cpu())
-        return torch.cat(parts)
+        made = processes.collected(parts)
+        return torch.cat([made[turn % processes.count][turn // processes.count] for turn in range(len(starts))])

@@ -1,14 +1,15 @@
 """Training pairs as batches: which pairs an epoch sees, in which order, decoded by whom.
 
 The order is a function of (seed, stage, epoch) alone. Of an instance with several captions one is drawn an epoch, so
-that an image is never its own negative in a batch for having two captions there. Nothing here knows a method or a
-loss.
+that an image is never its own negative in a batch for having two captions there. Of several processes each decodes its
+share of a batch and gets what the others have made. Nothing here knows a method or a loss.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from hashret.examples import Example, Pair
 from hashret.methods.method import Batch, Side, Stage
 from hashret.models.features import Inputs
 from hashret.regions import RegionFiles
+from hashret.training.processes import ALONE, Processes
 
 __all__ = ["Copies", "PairTable", "distinct", "instance_numbers", "random_state"]
 
@@ -113,19 +115,26 @@ class PairTable:
         return whole + (rest > 1)
 
     def batches(
-        self, stage: Stage, rows: Sequence[NDArray[np.int64]], steps: int, workers: int, position: tuple[int, ...] = ()
+        self,
+        stage: Stage,
+        rows: Sequence[NDArray[np.int64]],
+        steps: int,
+        workers: int,
+        position: tuple[int, ...] = (),
+        processes: Processes = ALONE,
     ) -> Iterator[Batch]:
-        """Batches of the given rows in order, made by ``workers`` processes (0: this one).
+        """Batches of the given rows in order, decoded by ``workers`` processes (0: this one).
 
-        ``position`` is that of the epoch; it chooses the copy that is each pair's view.
+        ``position`` is that of the epoch; it chooses the copy that is each pair's view. ``processes`` train together.
         """
-        dataset = _Batches(self, stage, rows, steps, position)
+        dataset = _Batches(self, stage, rows, steps, position, processes)
         loader = DataLoader(dataset, batch_size=None, shuffle=False, num_workers=workers if stage.reads else 0)
-        yield from loader
+        for batch in loader:
+            yield _joined(batch, processes) if processes.several and stage.reads else batch
 
 
 class _Batches(Dataset[Batch]):
-    """Batch number -> Batch, for DataLoader."""
+    """Batch number -> Batch, for DataLoader; of several processes with the raw inputs of this one's share."""
 
     def __init__(
         self,
@@ -134,8 +143,9 @@ class _Batches(Dataset[Batch]):
         rows: Sequence[NDArray[np.int64]],
         steps: int,
         position: tuple[int, ...],
+        processes: Processes,
     ) -> None:
-        self.table, self.stage, self.rows, self.steps = table, stage, rows, steps
+        self.table, self.stage, self.rows, self.steps, self.processes = table, stage, rows, steps, processes
         self.places: dict[Side, NDArray[np.int64]] = {side: table.numbers[side] for side in ("query", "target")}
         if table.views is not None and "view" in (*stage.reads, *stage.keeps):
             self.places["view"] = table.views.drawn(*position)
@@ -145,11 +155,12 @@ class _Batches(Dataset[Batch]):
 
     def __getitem__(self, number: int) -> Batch:
         table, rows = self.table, self.rows[number]
+        read = rows[self.processes.share(len(rows)).numpy()]
         inputs: dict[Side, Inputs | None] = {}
         fixed: dict[Side, torch.Tensor | None] = {}
         for side, numbers in self.places.items():
             places = numbers[rows]
-            inputs[side] = table.inputs(side, places) if side in self.stage.reads else None
+            inputs[side] = table.inputs(side, numbers[read]) if side in self.stage.reads else None
             known = table.fixed[side]
             fixed[side] = None if known is None else known[torch.from_numpy(places)]
         labels = None if table.labels is None else torch.from_numpy(table.labels[rows])
@@ -166,6 +177,14 @@ class _Batches(Dataset[Batch]):
             view=inputs.get("view"),
             view_fixed=fixed.get("view"),
         )
+
+
+def _joined(batch: Batch, processes: Processes) -> Batch:
+    """The batch with the raw inputs of all rows, of which each process has made its share."""
+    own = {"query": batch.query, "target": batch.target, "view": batch.view}
+    made = processes.collected({side: inputs for side, inputs in own.items() if inputs is not None})
+    whole = {side: Inputs.stack([part[side] for part in made]).rows(slice(len(batch))) for side in made[0]}
+    return replace(batch, query=whole.get("query"), target=whole.get("target"), view=whole.get("view"))
 
 
 def distinct(examples: Sequence[Example]) -> tuple[list[Example], NDArray[np.int64]]:

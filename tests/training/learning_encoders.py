@@ -14,6 +14,7 @@ from hashret.methods import METHODS, Batch, Method, Stage, StageSettings
 from hashret.methods.dcmh import DCMH
 from hashret.models import Inputs, SmallCNN, SmallTransformer
 from hashret.training import Fit, PairTable, Views, fit
+from hashret.training.loop import Validate
 
 ITEMS, CLASSES, SIZE, WORDS, LENGTH = 7, 4, 16, 12, 6
 COUNT, MOST = 8, 20  # items of a run, and the most any test trains on
@@ -41,7 +42,9 @@ SMALL = {
 }  # fmt: skip
 
 
-def build(name: str, *, dropout: bool = True, double: bool = True, norms_learn: bool = False) -> Method:
+def build(
+    name: str, *, dropout: bool = True, double: bool = True, norms_learn: bool = False, **changed: object
+) -> Method:
     """A method whose two encoders learn; the CNN's batch normalisations stand still unless asked for."""
     torch.manual_seed(0)
     kind = METHODS[name]
@@ -50,7 +53,7 @@ def build(name: str, *, dropout: bool = True, double: bool = True, norms_learn: 
     for part in image.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.requires_grad_(norms_learn)
-    options = kind.options(bits=16, **SMALL[name])
+    options = kind.options(bits=16, **{**SMALL[name], **changed})
     counted = {"instances": MOST} if kind.counts_instances else {}
     method = kind(image, text, classes=CLASSES, words=WORDS, options=options, **counted)
     for part in method.modules() if not dropout else ():
@@ -144,7 +147,7 @@ def batch(method: Method, stage: Stage) -> Batch:
 
 
 def run(method: Method, folder: Path, *, count: int = COUNT, how: Fit | None = None, resume: bool = False,
-        **settings: object) -> dict[str, Tensor]:  # fmt: skip
+        validate: Validate = lambda method, stage: 0.5, **settings: object) -> dict[str, Tensor]:  # fmt: skip
     """Train all stages in batches of 4 and give the weights."""
     folder.mkdir(exist_ok=True)
     single = next(method.parameters()).dtype == torch.float32
@@ -154,7 +157,7 @@ def run(method: Method, folder: Path, *, count: int = COUNT, how: Fit | None = N
     stages = {
         stage.name: StageSettings(**{"epochs": 1, "batch_size": 4, "lr": 1e-3, **settings}) for stage in method.stages
     }
-    fit(method, table, stages, how or Fit(folder, device="cpu", quiet=True), lambda method, stage: 0.5, resume=resume)
+    fit(method, table, stages, how or Fit(folder, device="cpu", quiet=True), validate, resume=resume)
     return {name: value.clone() for name, value in method.state_dict().items()}
 
 
