@@ -38,7 +38,7 @@ class StageSettings:
 
     Attributes:
         epochs: Passes over the training pairs, >= 0; with 0 the stage is left out.
-        batch_size: Pairs a batch, >= 2.
+        batch_size: Pairs a batch, >= 2; of several processes that train together those of all of them.
         lr: Learning rate of Adam.
         encoder_lr: Learning rate of the encoders where they are trained; None = ``lr``, 0 holds them still in this
             stage.

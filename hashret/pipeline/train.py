@@ -100,22 +100,18 @@ def train(
     device = device_named(recipe.training.device)
     processes = Processes.joined(device)
     say = say if processes.first else lambda line: None
-    dataset, rejected = load_data(recipe, root, say)
-    check_demands(recipe.method.name, dataset)
-    check_validation(METHODS[recipe.method.name], recipe.stages, dataset)
-    torch.manual_seed(random_state(recipe.training.seed))
-    begun = None if start is None else taken_up(recipe, root, Run.open(start))
-    method, processor = build(recipe, dataset)  # what cannot be built leaves no folder behind
-
-    def begin() -> Run:
-        run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
-        run.write_rejected([asdict(item) for item in rejected])
-        if begun is not None:
-            run.write_start(begun.folder, begun.after)
-        return run
-
-    run = processes.from_first(begin)
-    with processes.first_ahead():
+    with processes.first_ahead():  # it makes the folder and fills the caches
+        dataset, rejected = load_data(recipe, root, say)
+        check_demands(recipe.method.name, dataset)
+        check_validation(METHODS[recipe.method.name], recipe.stages, dataset)
+        torch.manual_seed(random_state(recipe.training.seed))
+        begun = None if start is None else taken_up(recipe, root, Run.open(start))
+        method, processor = build(recipe, dataset)  # what cannot be built leaves no folder behind
+        if processes.first:
+            run = Run.begin(out, recipe, root, resume=resume, threads=torch.get_num_threads())
+            run.write_rejected([asdict(item) for item in rejected])
+        else:
+            run = Run.open(out)
         views = views_of(recipe, dataset, method, processor, device, say)
         dataset = freeze(recipe, dataset, method, processor, device, say)
     table = PairTable(dataset.train, processor, views)
@@ -140,6 +136,8 @@ def train(
         )
 
     settings = {name: StageSettings(**values) for name, values in recipe.stages.items()}
+    if begun is not None and processes.first:
+        run.write_start(begun.folder, begun.after)
     fit(method, table, settings, how, validate, resume=resume, start=begun)
     retriever = Retriever(method, processor, device=device)
     if processes.first:

@@ -54,10 +54,18 @@ class Processes:
 
         Args:
             device: ``cpu``, or another to train on the GPU of this process.
+
+        Raises:
+            TrainingError: The environment speaks of others, but no launcher has started them.
         """
         if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             PartialState._reset_state()
             PartialState(cpu=device == "cpu" or not torch.cuda.is_available(), timeout=WAIT)
+            if not dist.is_initialized():
+                raise TrainingError(
+                    "WORLD_SIZE", expected="1, or processes that torchrun has started", got=os.environ["WORLD_SIZE"],
+                    remedy="Start them with torchrun --nproc-per-node, or unset WORLD_SIZE.",
+                )  # fmt: skip
         return cls(dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else cls()
 
     @property
