@@ -112,7 +112,7 @@ def broken_off(name: str, folder: Path, act: Callable[[], None]) -> None:
 
     loop._StageRun._save = ends  # type: ignore[method-assign]
     try:
-        run(learner(name), folder, count=PAIRS, how=how(folder), epochs=2)
+        run(learner(name), folder, count=PAIRS, how=how(folder), epochs=BROKEN[name][1] + 1)
     finally:
         loop._StageRun._save = save  # type: ignore[method-assign]
 
@@ -133,10 +133,10 @@ def resumed(folder: Path) -> dict[str, dict[str, Any]]:
         except Broken:
             done[name, "broken"] = run(
                 learner(name), folder / f"{name} broken", count=PAIRS, how=how(folder / f"{name} broken"), resume=True,
-                epochs=2,
+                epochs=BROKEN[name][1] + 1,
             )  # fmt: skip
         done[name, "whole"] = run(learner(name), folder / f"{name} whole", count=PAIRS,
-                                  how=how(folder / f"{name} whole"), epochs=2)  # fmt: skip
+                                  how=how(folder / f"{name} whole"), epochs=BROKEN[name][1] + 1)  # fmt: skip
     return done
 
 
