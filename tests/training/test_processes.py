@@ -96,12 +96,14 @@ def test_every_query_is_measured_once(one, two):
 
 def test_a_process_that_dies_ends_the_others(two):
     """And what was trained until then goes on in any number of processes, such as one."""
-    folder, ended, (first, _) = two
+    folder, ended, _ = two
     assert ended.returncode
     assert not (folder / "survived").exists()
-    weights = run(learner("dcmh"), folder / "dead", count=PAIRS, how=how(folder / "dead"), resume=True, epochs=2)
-    whole = first["resumed"]["dcmh", "whole"]
-    assert farthest(weights.values(), whole.values()) < 1e-6
+    alone, broken = (
+        run(learner("dcmh"), place, count=PAIRS, how=how(place), resume=True, epochs=2)
+        for place in (folder / "alone", folder / "dead")
+    )
+    assert farthest(broken.values(), alone.values()) < 1e-6
     assert len(logged(folder / "dead")) == 2
 
 
@@ -123,3 +125,21 @@ def test_compiled_batch_normalisation_is_refused_together(tmp_path, monkeypatch)
         fit(method, PairTable(pairs(), read_single), settings,
             Fit(tmp_path, device="cpu", quiet=True, compile=True), lambda method, stage: 0.0, resume=False)  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_process_is_told_what_is_refused(two):
+    for kept in two[2]:
+        assert kept["told"] == [
+            "it: expected one thing, got another. Mend it.",
+            "it: expected the same in all processes, got others in process 1. Give all of them the same recipe, the "
+            "same files and a run folder that all see.",
+            "it: expected one process, got 2. Start it without torchrun.",
+        ]
+
+
+def test_processes_that_nobody_has_started_are_named(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(TrainingError, match="WORLD_SIZE: expected 1, or processes that torchrun has started, got 2"):
+        Processes.joined("cuda")

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from hashret.cli import main
+from hashret.errors import HashretError, InputError
 from hashret.methods import METHODS, Method
 from hashret.training import Fit, Processes, loop
 
@@ -100,7 +101,7 @@ def how(folder: Path) -> Fit:
     return Fit(folder, device="cpu", quiet=True, checkpoint_steps=1)
 
 
-def broken_off(name: str, folder: Path, act: Callable[[], None]) -> None:
+def broken_off(name: str, method: Method, folder: Path, act: Callable[[], None]) -> None:
     """A run that ends, in every process, after the checkpoint at a place."""
     save = loop._StageRun._save
 
@@ -112,13 +113,13 @@ def broken_off(name: str, folder: Path, act: Callable[[], None]) -> None:
 
     loop._StageRun._save = ends  # type: ignore[method-assign]
     try:
-        run(learner(name), folder, count=PAIRS, how=how(folder), epochs=BROKEN[name][1] + 1)
+        run(method, folder, count=PAIRS, how=how(folder), epochs=BROKEN[name][1] + 1)
     finally:
         loop._StageRun._save = save  # type: ignore[method-assign]
 
 
 def resumed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Runs that were broken off and go on, and the same undisturbed."""
+    """Runs that were broken off and go on, and the same undisturbed; of encoders with dropout."""
 
     class Broken(Exception):
         pass
@@ -128,15 +129,12 @@ def resumed(folder: Path) -> dict[str, dict[str, Any]]:
 
     done = {}
     for name in BROKEN:
-        try:
-            broken_off(name, folder / f"{name} broken", end)
-        except Broken:
-            done[name, "broken"] = run(
-                learner(name), folder / f"{name} broken", count=PAIRS, how=how(folder / f"{name} broken"), resume=True,
-                epochs=BROKEN[name][1] + 1,
-            )  # fmt: skip
-        done[name, "whole"] = run(learner(name), folder / f"{name} whole", count=PAIRS,
-                                  how=how(folder / f"{name} whole"), epochs=BROKEN[name][1] + 1)  # fmt: skip
+        with suppress(Broken):
+            broken_off(name, build(name, norms_learn=True), folder / f"{name} broken", end)
+        for way in ("broken", "whole"):
+            place = folder / f"{name} {way}"
+            method, epochs = build(name, norms_learn=True), BROKEN[name][1] + 1
+            done[name, way] = run(method, place, count=PAIRS, how=how(place), resume=True, epochs=epochs)
     return done
 
 
@@ -147,6 +145,25 @@ def by_command(folder: Path) -> None:
     main(arguments, standalone_mode=False)
 
 
+def refusals(me: Processes) -> list[str]:
+    """What is refused, as every process is told."""
+
+    def fail() -> None:
+        raise InputError("it", expected="one thing", got="another", remedy="Mend it.")
+
+    told = []
+    for act in (
+        lambda: me.from_first(fail),
+        lambda: me.refuse_differing("it", me.number),
+        lambda: me.refuse_several("it"),
+    ):
+        try:
+            act()
+        except HashretError as error:
+            told.append(str(error))
+    return told
+
+
 def die_as_second() -> None:
     if os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -155,10 +172,10 @@ def die_as_second() -> None:
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     me = Processes.joined()
-    kept: dict[str, Any] = {"runs": everything(place), "resumed": resumed(place)}
+    kept: dict[str, Any] = {"runs": everything(place), "resumed": resumed(place), "told": refusals(me)}
     torch.save(kept, place / f"process-{me.number}.pt")
     by_command(place)
     me.wait()
     (place / "about.json").write_text(json.dumps({"processes": me.count}), encoding="utf-8")
-    broken_off("dcmh", place / "dead", die_as_second)
+    broken_off("dcmh", learner("dcmh"), place / "dead", die_as_second)
     (place / "survived").touch()
