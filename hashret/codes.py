@@ -10,17 +10,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashret.arrayfile import read_arrays, write_arrays
 from hashret.errors import InputError, NonFiniteError, WidthError
+from hashret.markup import Html, framed, table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Codes", "binarize"]
 
 KIND = "hashret.codes/1"
+_SHOWN_ROWS, _SHOWN_BITS = 8, 128  # of what a notebook shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,26 @@ class Codes:
     def __repr__(self) -> str:
         """``Codes(7000 x 64 bits, 56.0 kB)``."""
         return f"Codes({len(self)} x {self.bits} bits, {self.packed.nbytes / 1000:.1f} kB)"
+
+    def _repr_html_(self) -> str:
+        """The first codes as strips of bits, a set one dark; what a notebook shows."""
+        ones = self[:_SHOWN_ROWS].unpack() > 0
+        body = [[str(row), _strip(bits[:_SHOWN_BITS]), str(int(bits.sum()))] for row, bits in enumerate(ones)]
+        left = [f"{len(self) - len(ones):,} more codes"] if len(self) > len(ones) else []
+        left += [f"of each the first {_SHOWN_BITS} bits"] if self.bits > _SHOWN_BITS else []
+        size = f"{len(self):,} codes of {self.bits} bits, {self.packed.nbytes / 1000:,.1f} kB"
+        return framed(table(["code", "bits", "set"], body, "; ".join([size, *left])))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A frame of a row a code and a column a bit, int8 in {-1, +1}; eight times the size of the packed codes.
+
+        Example:
+            >>> binarize([[0.3, -0.1, 2.0]]).to_pandas().loc[0].tolist()
+            [1, -1, 1]
+        """
+        import pandas
+
+        return pandas.DataFrame(self.unpack(), columns=pandas.RangeIndex(self.bits, name="bit"))
 
     def unpack(self) -> NDArray[np.int8]:
         """The bits as int8 (N, bits) in {-1, +1}."""
@@ -205,3 +230,14 @@ def check_width(codes: Codes, bits: int, name: str) -> None:
         raise WidthError(
             name, expected=f"{bits} bits", got=f"{codes.bits} bits", remedy="Encode both sides with the same run."
         )
+
+
+def _strip(ones: NDArray[np.bool_]) -> Html:
+    """A row of little squares, a set bit filled."""
+    path = "".join(f"M{place} 0h1v1h-1z" for place in np.flatnonzero(ones).tolist())
+    told = "".join("1" if one else "0" for one in ones.tolist())
+    return Html(
+        f'<svg role="img" aria-label="{told}" width="{6 * len(ones)}" height="14" viewBox="0 0 {len(ones)} 1" '
+        f'preserveAspectRatio="none"><rect width="{len(ones)}" height="1" fill="currentColor" opacity=".12"/>'
+        f'<path d="{path}" fill="currentColor"/></svg>'
+    )

@@ -1,12 +1,13 @@
-"""open_image: whatever a user calls an image, as 8-bit RGB.
+"""open_image: whatever a user calls an image, as 8-bit RGB; and a thumbnail of it for a page.
 
 Only decoding tells what a file is: rotated by EXIF, CMYK, 16-bit, transparent, cut short, or no image at all. This file
-exists so that training, encoding and the quarantine agree on the answer. It resizes nothing, normalises nothing, makes
-no tensor, and never guesses: what has no agreed meaning as RGB is refused by name.
+exists so that training, encoding and the quarantine agree on the answer. It normalises nothing, makes no tensor, and
+never guesses: what has no agreed meaning as RGB is refused by name.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 from typing import Any, BinaryIO
@@ -17,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from hashret.errors import ImageError
 
-__all__ = ["open_image"]
+__all__ = ["open_image", "thumbnail"]
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -74,6 +75,29 @@ def open_image(source: str | os.PathLike[str] | bytes | Image.Image | NDArray[An
     except Exception as error:  # a damaged file leads decoders into anything, SyntaxError and struct.error included
         got, remedy = _reason(error, source)
         raise ImageError(name, expected="an image that can be decoded", got=got, remedy=remedy) from error
+
+
+def thumbnail(source: str | os.PathLike[str] | bytes | Image.Image | NDArray[Any], side: int) -> str:
+    """A small copy of an image as a ``data:`` address, which a page holds instead of asking for a file.
+
+    Args:
+        source: As :func:`open_image` takes it.
+        side: The longer side at most, pixels; small images are not enlarged.
+
+    Returns:
+        The address of a JPEG.
+
+    Raises:
+        ImageError: As :func:`open_image`.
+
+    Example:
+        >>> thumbnail(np.zeros((4, 6, 3), np.uint8), 144)[:23]
+        'data:image/jpeg;base64,'
+    """
+    small, file = open_image(source), io.BytesIO()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    small.save(file, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _bytes_of(source: str | os.PathLike[str] | bytes) -> BinaryIO:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room imports only rooms on lines above its own, never its neighbours.
 LINES = (
-    ("errors", "arrayfile"),
+    ("errors", "arrayfile", "markup"),
     ("codes", "relevance", "images", "regions", "catalogue"),
     ("examples", "encoded"),
     ("data", "models", "losses", "search", "hashers"),
@@ -33,11 +33,11 @@ ONLY = {
     "recipe": {"errors"},
     "methods": {"errors", "arrayfile", "codes", "relevance", "images", "examples", "models", "losses"},
     "stores": {"errors", "arrayfile", "codes", "encoded", "search"},
-    "evaluation": {"errors", "arrayfile", "codes", "relevance", "search"},
+    "evaluation": {"errors", "arrayfile", "markup", "codes", "relevance", "search"},
 }
 # Rooms that load without torch, and therefore load none that needs it.
 LIGHT = {
-    "errors", "arrayfile", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search",
+    "errors", "arrayfile", "markup", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search",
     "hashers", "stores", "evaluation", "recipe", "run", "report", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
 from hashret.evaluation.metrics import aggregate
+from hashret.markup import framed, table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Scores", "bootstrap", "check_level", "lower_is_better", "middle", "summary"]
 
 RESAMPLES = 10_000
+_SHOWN_RESAMPLES = 1_000  # a notebook does not wait for more
 _BLOCK = 1 << 21  # values that are resampled at once
 
 
@@ -114,6 +119,33 @@ class Scores:
             return math.nan, math.nan
         low, high = middle(bootstrap(values, metric, resamples, seed), level)
         return low, high
+
+    def _repr_html_(self) -> str:
+        """A row a metric, with its interval and the rules all were made by; what a notebook shows."""
+        body = []
+        for metric, value in self.means().items():
+            low, high = self.interval(metric, resamples=_SHOWN_RESAMPLES)
+            body.append([metric, f"{value:.4f}", f"[{low:.4f}, {high:.4f}]"])
+        fate = "left out" if self.policy == "omit" else "counted as misses"
+        rules = (
+            f"{self.queries:,} queries ({self.unanswered:,} without a right answer {fate}); ties: {self.ties}; "
+            f"interval: bootstrap over queries, {_SHOWN_RESAMPLES:,} draws"
+        )
+        return framed(table(["metric", "value", "95 % interval"], body, rules))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A frame of a row a query and a column a metric, NaN where a query is left out; the rules are in ``attrs``.
+
+        Example:
+            >>> frame = Scores({"map": np.array([1.0, np.nan])}, "expected", 2, 1, "omit").to_pandas()
+            >>> frame["map"].mean().item(), frame.attrs["ties"]
+            (1.0, 'expected')
+        """
+        import pandas
+
+        frame = pandas.DataFrame(self.per_query, index=pandas.RangeIndex(self.queries, name="query"))
+        frame.attrs.update(ties=self.ties, unanswered=self.unanswered, policy=self.policy)
+        return frame
 
     def to_dict(self, intervals: bool = False) -> dict[str, Any]:
         """Means and the rules they were made by, as JSON can hold them; the values per query stay behind.

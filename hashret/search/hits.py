@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashret.errors import InputError
+from hashret.markup import Html, escaped, framed, table
+
+if TYPE_CHECKING:
+    import pandas
+
+    from hashret.search.shown import Showable, Shown
 
 __all__ = ["PAD_DISTANCE", "PAD_ID", "Hits", "merge"]
 
 PAD_DISTANCE = np.int32(2147483647)
 PAD_ID = np.int64(-1)
+_SHOWN_QUERIES, _SHOWN_ANSWERS = 10, 10  # of what a notebook shows
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +111,57 @@ class Hits:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _repr_html_(self) -> str:
+        """The first answers of the first queries, ids over distances; what a notebook shows."""
+        ids, far = self.ids[:_SHOWN_QUERIES, :_SHOWN_ANSWERS], self.distances[:_SHOWN_QUERIES, :_SHOWN_ANSWERS]
+        body: list[list[str]] = []
+        for query, row in enumerate(zip(ids.tolist(), far.tolist(), strict=True)):
+            cells = (
+                Html(f'{escaped(str(id_))}<div class="note">{distance}</div>') if id_ >= 0 else ""
+                for id_, distance in zip(*row, strict=True)
+            )
+            body.append([str(query), *cells])
+        told = f"{self.k:,} answers to each of {len(self):,} queries: ids, and below them distances"
+        return framed(table(["query", *map(str, range(1, ids.shape[1] + 1))], body, told))
+
+    def show(
+        self, items: Sequence[Showable], queries: Sequence[Showable] | None = None,
+        right: NDArray[np.bool_] | None = None,
+    ) -> Shown:  # fmt: skip
+        """The hits beside what their ids stand for, as a notebook shows them: pictures, texts, distances.
+
+        Args:
+            items: What was searched, by id: texts (str), images (``pathlib.Path``, PIL images, uint8 pixels), Examples
+                or the items of a catalogue.
+            queries: What was asked, one a row; None where only answers are to be seen.
+            right: Which answers are right, bool (Q, k), as ``relevance.judge`` gives it; None where nobody knows.
+
+        Raises:
+            InputError: An id beyond the items, or another number of queries or marks than of rows.
+
+        Example:
+            >>> hits = Hits(np.array([[0, 3]], np.int32), np.array([[1, 0]]))
+            >>> "a cat" in hits.show(["a dog", "a cat"])._repr_html_()
+            True
+        """
+        from hashret.search.shown import Shown
+
+        return Shown(self.distances, self.ids, items, queries, right)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A frame of a row an answer: query, place (from 1), id and distance; padding is left out.
+
+        Example:
+            >>> hits = Hits(np.array([[0, 2147483647]], np.int32), np.array([[9, -1]]))
+            >>> hits.to_pandas().values.tolist()
+            [[0, 1, 9, 0]]
+        """
+        import pandas
+
+        rows, columns = np.nonzero(self.ids != PAD_ID)
+        found = {"query": rows, "place": columns + 1, "id": self.ids[rows, columns]}
+        return pandas.DataFrame({**found, "distance": self.distances[rows, columns]})
 
 
 def merge(parts: Sequence[Hits], k: int) -> Hits:
