@@ -1,7 +1,6 @@
 """Curves: how a run's losses and validation scores went, and precision against recall.
 
-Colours are Okabe and Ito's, which the colour-blind tell apart, and neighbouring lines differ in dashes for print. A
-loss term has one colour in all stages. Nothing is smoothed, and nothing is computed but the best epoch.
+A loss term has one colour in all stages. Nothing is smoothed, and nothing is computed but the best epoch.
 """
 
 from __future__ import annotations
@@ -9,48 +8,52 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from hashret.arrayfile import replace_file
 from hashret.errors import InputError
-from hashret.report.lettering import DPI, families, wrapped
+from hashret.report.drawing import COLORS, INK, frame, label, legend, line, new_figure, panel_title, save, styles
 
-__all__ = ["precision_recall_curves", "training_curves"]
+__all__ = ["precision_recall_curves", "training_curves", "training_figure"]
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-DASHES: tuple[Any, ...] = (
-    "-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (2, 2)),
-)  # fmt: skip
-INK, MUTED, GRID = "#1F2328", "#656D76", "#E4E7EA"
 LOG_RANGE = 10  # losses whose largest is so many times their smallest are drawn on a logarithmic scale
 
 # Inches.
 WIDTH, LOSS_HEIGHT, SCORE_HEIGHT, LABELS = 7.6, 1.5, 0.9, 0.75
-LEGEND_WIDTH, LEGEND_LINE = 2.1, 0.18
+LEGEND_LINE = 0.18
 
 
 def training_curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[str], title: str = "") -> None:
-    """Draw the mean of each loss term and the validation score, epoch by epoch, one panel a stage.
+    """Draw :func:`training_figure` into a file.
 
     Args:
-        log: The lines of a run's ``log.jsonl``: ``{"event": "epoch", "stage": "codes", "epoch": 3,
-            "losses": {"pair": 1.2}, "validation": 0.71, ...}``. Lines of other events are passed over; ``validation``
-            may be None or missing.
-        path: The PNG to write, atomically.
+        log: The lines of a run's ``log.jsonl``.
+        path: The PNG or SVG to write, atomically.
         title: A line above; empty for none.
 
     Raises:
         InputError: The log has no epoch.
         FileError: The place cannot be written.
+    """
+    save(training_figure(log, title), path)
+
+
+def training_figure(log: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
+    """The mean of each loss term and the validation score, epoch by epoch, one panel a stage.
+
+    Args:
+        log: The lines of a run's ``log.jsonl``: ``{"event": "epoch", "stage": "codes", "epoch": 3,
+            "losses": {"pair": 1.2}, "validation": 0.71, ...}``. Lines of other events are passed over; ``validation``
+            may be None or missing.
+        title: A line above; empty for none.
+
+    Raises:
+        InputError: The log has no epoch.
     """
     epochs = [row for row in log if row.get("event") == "epoch"]
     if not epochs:
@@ -60,19 +63,18 @@ def training_curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     stages: dict[str, list[Mapping[str, Any]]] = {}
     for row in epochs:
         stages.setdefault(row["stage"], []).append(row)
-    styles = _styles([name for row in epochs for name in row["losses"]])
+    looks = styles([name for row in epochs for name in row["losses"]])
     scored = {stage for stage, rows in stages.items() if any(row.get("validation") is not None for row in rows)}
     heights = []
     for stage, rows in stages.items():
         terms = len({name for row in rows for name in row["losses"]})
         heights += [max(LOSS_HEIGHT, terms * LEGEND_LINE), *([SCORE_HEIGHT] if stage in scored else [])]
-    figure = _figure(WIDTH, sum(heights) + LABELS * len(stages), title)
+    figure = new_figure(WIDTH, sum(heights) + LABELS * len(stages), title)
     grid = iter(figure.add_gridspec(len(heights), 1, height_ratios=heights))
     for stage, rows in stages.items():
         axes = figure.add_subplot(next(grid))
-        title_line = wrapped(stage, size=10, width=4.5)[0]
-        axes.set_title(title_line, fontsize=10, loc="left", color=INK, family=list(families()), parse_math=False)
-        _losses(axes, rows, styles)
+        panel_title(axes, stage, 4.5)
+        _losses(axes, rows, looks)
         if stage in scored:
             axes.tick_params(labelbottom=False)
             axes = figure.add_subplot(next(grid), sharex=axes)
@@ -83,7 +85,7 @@ def training_curves(log: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
         pad = 0.6 + 0.012 * (last - first)
         axes.set_xlim(first - pad, last + pad)
     figure.align_ylabels()
-    _save(figure, path)
+    return figure
 
 
 def precision_recall_curves(
@@ -93,7 +95,7 @@ def precision_recall_curves(
 
     Args:
         curves: Name -> (recall, precision), each numbers (n,) in [0, 1], in the order they are joined.
-        path: The PNG to write, atomically.
+        path: The PNG or SVG to write, atomically.
         title: A line above; empty for none.
 
     Raises:
@@ -104,9 +106,9 @@ def precision_recall_curves(
         raise InputError(
             "curves", expected="at least one", got="none", remedy="Give a name with its recall and precision."
         )
-    figure = _figure(WIDTH, 4.4, title)
+    figure = new_figure(WIDTH, 4.4, title)
     axes = figure.subplots()
-    styles = _styles(list(curves))
+    looks = styles(list(curves))
     for name, (recall, precision) in curves.items():
         x, y = _unit(recall, f"recall of {name}"), _unit(precision, f"precision of {name}")
         if x.shape != y.shape:
@@ -114,15 +116,15 @@ def precision_recall_curves(
                 f"curve {name}", expected=f"as many precisions as recalls, {len(x)}", got=str(len(y)),
                 remedy="Give one precision a recall.",
             )  # fmt: skip
-        _line(axes, x, y, _label(name), styles[name], marker="o" if len(x) <= 40 else "")
-    _frame(axes, "precision")
+        line(axes, x, y, label(name), looks[name], marker="o" if len(x) <= 40 else "")
+    frame(axes, "precision")
     axes.set_xlabel("recall", fontsize=8.5, color=INK)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _legend(axes)
-    _save(figure, path)
+    legend(axes)
+    save(figure, path)
 
 
-def _losses(axes: Axes, rows: Sequence[Mapping[str, Any]], styles: Mapping[str, tuple[str, Any]]) -> None:
+def _losses(axes: Axes, rows: Sequence[Mapping[str, Any]], looks: Mapping[str, tuple[str, Any]]) -> None:
     """One line a loss term; on a logarithmic scale where all are positive and their range is wide."""
     terms: dict[str, tuple[list[int], list[float]]] = {}
     for row in rows:
@@ -137,12 +139,12 @@ def _losses(axes: Axes, rows: Sequence[Mapping[str, Any]], styles: Mapping[str, 
     for name, (xs, ys) in terms.items():
         zero = name in silent
         drawn = [math.nan] * len(ys) if zero and logarithmic else ys
-        _line(
+        line(
             axes,
             xs,
             drawn,
-            _label(name, " (always 0)" if zero else ""),
-            styles[name],
+            label(name, " (always 0)" if zero else ""),
+            looks[name],
             marker="o" if len(xs) <= 40 else "",
         )
     if logarithmic:
@@ -150,70 +152,24 @@ def _losses(axes: Axes, rows: Sequence[Mapping[str, Any]], styles: Mapping[str, 
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if max(values) > 100 * min(values) else (1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-    _frame(axes, "mean loss")
-    _legend(axes)
+    frame(axes, "mean loss")
+    legend(axes)
 
 
 def _validation(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     """The validation score, its best epoch marked and named."""
     points = [(row["epoch"], row["validation"]) for row in rows if row.get("validation") is not None]
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    _line(axes, xs, ys, "validation score", (INK, "-"), marker="o" if len(xs) <= 40 else "")
+    line(axes, xs, ys, "validation score", (INK, "-"), marker="o" if len(xs) <= 40 else "")
     best = int(np.argmax(ys))
     axes.plot(
         xs[best], ys[best], "o", ms=9, mfc="none", mec=COLORS[1], mew=1.6, clip_on=False, zorder=4,
         label=f"best: {ys[best]:.4f}, epoch {xs[best]}",
     )  # fmt: skip
-    _frame(axes, "score")
+    frame(axes, "score")
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.margins(y=0.15)
-    _legend(axes)
-
-
-def _styles(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """A colour and dashes for each name, in order of appearance; no two alike up to 49 names."""
-    styles = {}
-    for i, name in enumerate(dict.fromkeys(names)):
-        styles[name] = (COLORS[i % len(COLORS)], DASHES[(i + i // len(COLORS)) % len(DASHES)])
-    return styles
-
-
-def _line(axes: Axes, x: ArrayLike, y: ArrayLike, label: str, style: tuple[str, Any], marker: str) -> None:
-    color, dashes = style
-    axes.plot(x, y, label=label, color=color, ls=dashes, lw=1.5, marker=marker, ms=3, mec="none")
-
-
-def _label(name: str, suffix: str = "") -> str:
-    """A legend's text; one that starts with an underscore would be left out by matplotlib."""
-    line = wrapped(name, size=8, width=LEGEND_WIDTH - 0.6)[0].lstrip("_") or "-"
-    return line.replace("$", r"\$") + suffix
-
-
-def _figure(width: float, height: float, title: str) -> Figure:
-    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
-    if title:
-        line = wrapped(title, size=12, width=width - 0.4)[0]
-        figure.suptitle(line, fontsize=12, x=0.02, ha="left", color=INK, family=list(families()), parse_math=False)
-    return figure
-
-
-def _frame(axes: Axes, name: str) -> None:
-    """Two spines, a light grid, small ticks."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.grid(color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8, color=MUTED, labelcolor=INK)
-    axes.set_ylabel(name, fontsize=8.5, color=INK)
-
-
-def _legend(axes: Axes) -> None:
-    """Beside the axes, where it covers no line."""
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0, frameon=False, handlelength=2.6, labelcolor=INK,
-        prop={"family": list(families()), "size": 8},
-    )  # fmt: skip
+    legend(axes)
 
 
 def _unit(values: ArrayLike, name: str) -> NDArray[np.float64]:
@@ -225,9 +181,3 @@ def _unit(values: ArrayLike, name: str) -> NDArray[np.float64]:
             remedy="Leave queries without a right answer out of the mean.",
         )  # fmt: skip
     return array
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    png = BytesIO()
-    FigureCanvasAgg(figure).print_png(png)
-    replace_file(path, png.getvalue())

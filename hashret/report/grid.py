@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 
-from hashret.arrayfile import replace_file
 from hashret.errors import InputError
 from hashret.images import open_image
+from hashret.report.drawing import INK, MUTED, save
 from hashret.report.lettering import DPI, families, wrapped
 
 __all__ = ["Answer", "GridRow", "retrieval_grid"]
@@ -39,7 +38,7 @@ _CHECK = (((-1, -0.25, 1), (0.1, 0.75, -0.8)),)
 _CROSS = (((-0.8, 0.8), (-0.8, 0.8)), ((-0.8, 0.8), (0.8, -0.8)))
 
 RIGHT, WRONG, NEUTRAL = "#009E73", "#D55E00", "#C4C8CC"
-INK, MUTED, CARD_FILL, QUERY_FILL, QUERY_EDGE = "#1F2328", "#656D76", "#F6F7F8", "#EAF1F8", "#7A8794"
+CARD_FILL, QUERY_FILL, QUERY_EDGE = "#F6F7F8", "#EAF1F8", "#7A8794"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +74,11 @@ class GridRow:
 def retrieval_grid(
     rows: Sequence[GridRow], path: str | os.PathLike[str], title: str = "", ranked: int | None = None
 ) -> None:
-    """Draw queries and answers into a PNG.
+    """Draw queries and answers into a picture.
 
     Args:
         rows: One a query, 1 ... 100, with at most 30 answers each; rows may differ in their number of answers.
-        path: The PNG to write, atomically.
+        path: The PNG or SVG to write, atomically.
         title: A line above; empty for none.
         ranked: How many columns are places and numbered; what stands behind them is no answer of that place, such as a
             target that was found further down. None for all.
@@ -95,6 +94,7 @@ def retrieval_grid(
     captions = [row.caption for row in rows] + [answer.caption for row in rows for answer in row.answers]
     pitch = CARD + max(len(_caption(caption)) for caption in captions) * CAPTION + ROW_GAP
     sheet = _Sheet(
+        Path(path),
         MARGIN * 2 + CARD + QUERY_GAP + columns * CARD + (columns - 1) * GAP,
         top + len(rows) * pitch - ROW_GAP + (LEGEND if judged else 0) + MARGIN,
     )
@@ -114,7 +114,7 @@ def retrieval_grid(
             sheet.line(first, y + CARD / 2, "no answer", CARD, size=SMALL, color=MUTED)
     if judged:
         sheet.legend(first, sheet.height - MARGIN - 0.04)
-    sheet.save(path)
+    save(sheet.figure, sheet.path)
 
 
 def _caption(text: str) -> list[str]:
@@ -140,11 +140,10 @@ def _checked(rows: Sequence[GridRow]) -> int:
 class _Sheet:
     """A page in inches, y downwards, that knows how to draw cards, lines and badges."""
 
-    def __init__(self, width: float, height: float) -> None:
-        """Make a white page."""
-        self.width, self.height = width, height
+    def __init__(self, path: Path, width: float, height: float) -> None:
+        """Make a white page that becomes a PNG, or by the name of its file an SVG."""
+        self.path, self.width, self.height = path, width, height
         self.figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-        self.canvas = FigureCanvasAgg(self.figure)
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
         self.axes.set_axis_off()
 
@@ -173,12 +172,6 @@ class _Sheet:
             self._badge(x + offset + BADGE, y, right)
             self.line(x + offset + 2 * BADGE + 0.07, y, word, CARD, size=SMALL, color=MUTED)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the page as PNG."""
-        png = BytesIO()
-        self.canvas.print_png(png)
-        replace_file(path, png.getvalue())
-
     def _beneath(self, x: float, y: float, caption: str, color: str) -> None:
         for number, line in enumerate(_caption(caption)):
             self._text(x + CARD / 2, y + CARD + 0.12 + number * CAPTION * 0.8, line, SMALL, color, "center")
@@ -206,6 +199,10 @@ class _Sheet:
         # Lanczos leaves a rim around what it enlarges.
         fitted = image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.HAMMING)
         card.paste(fitted, ((side - size[0]) // 2, (side - size[1]) // 2))
+        if self.path.suffix.lower() == ".svg":  # whose viewers scale it themselves
+            place = (x, x + CARD, y + CARD, y)
+            self.axes.imshow(np.asarray(card), extent=place, aspect="auto", interpolation="none", zorder=0.5)
+            return
         left, bottom = round(x * DPI), round((self.height - y - CARD) * DPI)
         self.figure.figimage(np.asarray(card), left, bottom, origin="upper", zorder=-1)
 

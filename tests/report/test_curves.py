@@ -28,8 +28,8 @@ def epochs(stage, terms, count=5, validation=True):
 def figure(monkeypatch):
     """The figure that was saved last, besides writing it."""
     saved = []
-    write = curves_file._save
-    monkeypatch.setattr(curves_file, "_save", lambda figure, path: (saved.append(figure), write(figure, path)))
+    write = curves_file.save
+    monkeypatch.setattr(curves_file, "save", lambda figure, path: (saved.append(figure), write(figure, path)))
     return lambda: saved[-1]
 
 
