@@ -11,6 +11,7 @@ from hashret.cli.encode import encode
 from hashret.cli.evaluate import evaluate
 from hashret.cli.hash import hash_group
 from hashret.cli.index import index
+from hashret.cli.report import report
 from hashret.cli.search import search
 from hashret.cli.train import train
 from hashret.errors import HashretError
@@ -47,8 +48,9 @@ def main(debug: bool) -> None:
     hashret search photos.index --run RUN --text "a dog runs through the snow"
     hashret evaluate RUN                            mAP and recall on the test split, ties stated
     hashret compare RUN OTHER                       is the difference more than luck?
+    hashret report RUN OTHER --out DIR              one page of figures, curves, queries and provenance
     """
 
 
-for command in (demo, data, train, encode, hash_group, index, search, evaluate, compare):
+for command in (demo, data, train, encode, hash_group, index, search, evaluate, compare, report):
     main.add_command(command)

@@ -7,17 +7,20 @@ hear goes to ``say``.
 from hashret.pipeline.encode import Encoded, encode
 from hashret.pipeline.evaluate import Results, evaluate_run
 from hashret.pipeline.files import Found, index, search
+from hashret.pipeline.findings import Findings, examine
 from hashret.pipeline.second_look import evaluate_second_look
 from hashret.pipeline.train import Say, leads, load_data, read_recipe, train
 
 __all__ = [
     "Encoded",
+    "Findings",
     "Found",
     "Results",
     "Say",
     "encode",
     "evaluate_run",
     "evaluate_second_look",
+    "examine",
     "index",
     "leads",
     "load_data",

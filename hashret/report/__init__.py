@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hashret.report.curves import precision_recall_curves, training_curves
     from hashret.report.grid import Answer, GridRow, retrieval_grid
+    from hashret.report.kept import Kept, read_kept
+    from hashret.report.parts import Examined
     from hashret.report.sheet import Cell, Sheet, to_csv
     from hashret.report.table import results_sheet, results_table, to_latex, to_markdown
+    from hashret.report.writing import write_report
 
 __all__ = [
     "Answer",
     "Cell",
+    "Examined",
     "GridRow",
+    "Kept",
     "Sheet",
     "precision_recall_curves",
+    "read_kept",
     "results_sheet",
     "results_table",
     "retrieval_grid",
@@ -27,14 +33,18 @@ __all__ = [
     "to_latex",
     "to_markdown",
     "training_curves",
+    "write_report",
 ]
 
 _FILES = {
     "Answer": "grid",
     "Cell": "sheet",
+    "Examined": "parts",
     "GridRow": "grid",
+    "Kept": "kept",
     "Sheet": "sheet",
     "precision_recall_curves": "curves",
+    "read_kept": "kept",
     "results_sheet": "table",
     "results_table": "table",
     "retrieval_grid": "grid",
@@ -42,6 +52,7 @@ _FILES = {
     "to_latex": "table",
     "to_markdown": "table",
     "training_curves": "curves",
+    "write_report": "writing",
 }
 
 
