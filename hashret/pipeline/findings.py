@@ -101,7 +101,8 @@ class Findings:
     Attributes:
         ties: The tie policy of the curves over ranks and of average precision.
         tasks: By name.
-        health: Of the codes of each kind of item: "images", "texts", "images with texts".
+        health: Of the codes of each kind of item, "images", "texts" or "images with texts": those of the first
+            database of that kind, or of the first queries where it stands in none.
     """
 
     ties: str
@@ -135,13 +136,15 @@ def examine(
         )
     check_demands(recipe.method.name, dataset)
     read = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
-    tasks, health, ties = {}, {}, recipe.evaluation.ties
+    tasks, ties = {}, recipe.evaluation.ties
+    searched: dict[str, Codes] = {}
+    asked: dict[str, Codes] = {}
     for task, inputs in zip(dataset.test, read.test, strict=True):
-        codes = retriever.encode(inputs.queries), retriever.encode(inputs.gallery)
-        tasks[task.name] = _task(task, codes, dataset.classes, ties)
-        for examples, part in ((task.gallery, codes[1]), (task.queries, codes[0])):
-            health.setdefault(_kind(examples), code_health(part))
-    return Findings(ties, tasks, health)
+        queries, gallery = retriever.encode(inputs.queries), retriever.encode(inputs.gallery)
+        tasks[task.name] = _task(task, (queries, gallery), dataset.classes, ties)
+        searched.setdefault(_kind(task.gallery), gallery)
+        asked.setdefault(_kind(task.queries), queries)
+    return Findings(ties, tasks, {kind: code_health(codes) for kind, codes in (asked | searched).items()})
 
 
 def _kind(examples: Sequence[Example]) -> str:

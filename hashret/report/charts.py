@@ -5,7 +5,7 @@ Each function takes plain numbers and returns a figure; nothing here measures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from hashret.report.drawing import COLORS, DASHES, GRID, INK, MARKS, frame, label, new_figure, panel_title
+from hashret.report.drawing import COLORS, DASHES, GRID, INK, MARKS, MUTED, frame, label, new_figure, panel_title
 from hashret.report.lettering import families
 
 __all__ = ["bits_figure", "classes_figure", "interval_figure", "recall_figure"]
 
-WIDTH = 7.6  # inches
+WIDTH, ROW_NAME = 7.6, 2.2  # inches
 FEW_POINTS = 40  # curves of so few points have each marked
 MOST_POINTS = 240  # a drawn curve has no more
 
@@ -26,12 +26,13 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 Value = tuple[float, float, float]
 
 
-def interval_figure(values: Mapping[str, Mapping[str, Value]], metric: str) -> Figure:
+def interval_figure(values: Mapping[str, Mapping[str, Value]], metric: str, floors: Collection[str] = ()) -> Figure:
     """A metric and its interval, a row a run and a panel a task.
 
     Args:
         values: Task -> run -> (value, low, high).
         metric: Its name.
+        floors: Rows that are no runs, drawn as squares and in grey.
     """
     names = list(dict.fromkeys(name for row in values.values() for name in row))
     figure = new_figure(WIDTH, 0.75 + 0.26 * len(names))
@@ -40,11 +41,13 @@ def interval_figure(values: Mapping[str, Mapping[str, Value]], metric: str) -> F
         for place, name in enumerate(names):
             if name in values[task]:
                 value, low, high = values[task][name]
-                axes.plot([low, high], [place, place], color=COLORS[0], lw=2.2, solid_capstyle="butt")
-                axes.plot(value, place, "o", ms=5, color=COLORS[0], mec="white", mew=0.8)
+                color, mark = (MUTED, "s") if name in floors else (COLORS[0], "o")
+                axes.plot([low, high], [place, place], color=color, lw=2.4, solid_capstyle="butt")
+                axes.plot(value, place, mark, ms=5.4, color=color, mec="white", mew=0.9)
         frame(axes, "", metric)
         axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.margins(x=0.06)
         axes.set_ylim(len(names) - 0.5, -0.5)
     _row_names(next(iter(panels.values())), names)
     return figure
@@ -131,14 +134,14 @@ def _panels(figure: Figure, tasks: Sequence[str], *, share_y: bool) -> dict[str,
     found = figure.subplots(1, len(tasks), squeeze=False, sharey=share_y)[0]
     for task, axes in zip(tasks, found, strict=True):
         panel_title(axes, task, WIDTH / len(tasks) - 0.6)
+        axes.tick_params(axis="y", length=0)
     return dict(zip(tasks, found, strict=True))
 
 
 def _row_names(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
+    axes.set_yticks(range(len(names)), [label(name, width=ROW_NAME) for name in names])
     for tick in axes.get_yticklabels():
         tick.set(family=list(families()))
-    axes.tick_params(axis="y", length=0)
 
 
 def _tidy(figure: Figure, names: Sequence[str]) -> None:

@@ -83,9 +83,9 @@ def line(axes: Axes, x: ArrayLike, y: ArrayLike, text: str, style: tuple[str, An
     axes.plot(x, y, label=text, color=color, ls=dashes, lw=1.5, marker=marker, ms=3, mec="none")
 
 
-def label(name: str, suffix: str = "") -> str:
-    """A legend's text; one that starts with an underscore would be left out by matplotlib."""
-    text = wrapped(name, size=8, width=LEGEND_WIDTH - 0.6)[0].lstrip("_") or "-"
+def label(name: str, suffix: str = "", width: float = LEGEND_WIDTH - 0.6) -> str:
+    """A legend's text, cut to ``width``; one that starts with an underscore would be left out by matplotlib."""
+    text = wrapped(name, size=8, width=width)[0].lstrip("_") or "-"
     return text.replace("$", r"\$") + suffix
 
 
@@ -117,6 +117,7 @@ def drawn(figure: Figure, form: str) -> bytes:
             FigureCanvasSVG(figure).print_svg(file, metadata=_NO_METADATA)
     else:
         FigureCanvasAgg(figure).print_png(file)
+    figure.set_layout_engine("none")  # it is laid out now, for its other form too
     return file.getvalue()
 
 

@@ -70,9 +70,14 @@ def _repeated(members: Sequence[Examined], shown: Sequence[Examined]) -> str:
 
 def _recall(have: Sequence[tuple[str, Findings]], number: int, repeated: str) -> list[Part]:
     parts: list[Part] = []
+    ranked = f"Over the first 1, 2, ... places; means over the queries with a right answer; ties: {have[0][1].ties}."
+    near = (
+        "Within Hamming radius 0, 1, 2, ..., which needs no order of ties; recall over the queries with a right "
+        "answer, precision over those of them that find anything within the radius."
+    )
     ways: tuple[tuple[str, Callable[[Curves], Curve], str], ...] = (
-        ("rank", lambda curves: curves.by_rank, "over the first 1, 2, ... places; ties: {ties}"),
-        ("radius", lambda curves: curves.by_radius, "within Hamming radius 0, 1, 2, ..., which needs no order of ties"),
+        ("rank", lambda curves: curves.by_rank, ranked),
+        ("radius", lambda curves: curves.by_radius, near),
     )
     for way, read, told in ways:
         drawn = {
@@ -82,12 +87,9 @@ def _recall(have: Sequence[tuple[str, Findings]], number: int, repeated: str) ->
         drawn = {task: row for task, row in drawn.items() if row}
         if not drawn:
             return [Missing("Each query has a database of its own here, for which these curves are not defined.")]
-        caption = (
-            f"Precision and recall {told.format(ties=have[0][1].ties)}; means over the queries with a right answer."
-        )
         alt = "; ".join(f"{task}, {name}: {_told_curve(c)}" for task, row in drawn.items() for name, c in row.items())
         name = f"precision-recall-{way}-{number}"
-        parts.append(Picture(name, recall_figure(drawn), f"Precision by recall. {alt}.", caption + repeated))
+        parts.append(Picture(name, recall_figure(drawn), f"Precision by recall. {alt}.", told + repeated))
     return parts
 
 

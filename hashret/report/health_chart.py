@@ -20,8 +20,9 @@ __all__ = ["distances_figure", "health_figure"]
 
 Counts = NDArray[np.int64]
 # Blue below, vermilion above, which the colour-blind tell apart; nothing is grey, so that a constant bit can be.
-_CORRELATION = LinearSegmentedColormap.from_list("correlation", [COLORS[0], "#F7F7F7", COLORS[1]])
-_CORRELATION.set_bad("#C4C8CC")
+_CORRELATION = LinearSegmentedColormap.from_list("correlation", [COLORS[0], "#F7F7F7", COLORS[1]]).with_extremes(
+    bad="#C4C8CC"
+)
 
 
 def health_figure(health: Mapping[str, Health]) -> Figure:
@@ -80,8 +81,11 @@ def distances_figure(pairs: Mapping[str, tuple[Counts, Counts]]) -> Figure:
         frame(axes, "share of the pairs" if axes is panels[0] else "", "Hamming distance")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(-0.5, len(both[0]) - 0.5)
-        axes.set_ylim(bottom=0)
+        axes.tick_params(axis="y", length=0)
         panel_title(axes, task, WIDTH / len(pairs) - 0.6)
+    panels[0].set_ylim(
+        0, 1.08 * max(float(counts.max() / max(counts.sum(), 1)) for both in pairs.values() for counts in both)
+    )
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside lower left", ncols=2, frameon=False, handlelength=2.8, labelcolor=INK,

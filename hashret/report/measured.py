@@ -93,7 +93,8 @@ def results_section(runs: Sequence[Examined]) -> Section:
 
 def _values(measured: Sequence[Kept], number: int) -> list[Part]:
     """The picture of the first metric, a table a metric, and one over seeds."""
-    rows = {kept.name: kept.own for kept in measured} | _floors(measured)
+    floors = _floors(measured)
+    rows = {kept.name: kept.own for kept in measured} | floors
     tasks, metric = list(measured[0].own), first_metric(measured)
     values = {
         task: {name: (own[task][metric], *own[task].interval(metric)) for name, own in rows.items()} for task in tasks
@@ -105,7 +106,7 @@ def _values(measured: Sequence[Kept], number: int) -> list[Part]:
     parts: list[Part] = [
         _INTERVALS,
         Picture(
-            f"results-{number}", interval_figure(values, metric), f"{metric} with intervals. {told}.",
+            f"results-{number}", interval_figure(values, metric, floors), f"{metric} with intervals. {told}.",
             f"{metric} of every run and floor; bars are 95 % bootstrap intervals over queries.",
         ),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ print on white; texts in them stay texts. Everything that comes from a run is es
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from hashret.arrayfile import replace_file
 from hashret.errors import ImageError
-from hashret.images import thumbnail
-from hashret.report.drawing import COLORS, GRID, INK, MUTED, drawn, save
+from hashret.images import open_image, thumbnail
+from hashret.report.drawing import COLORS, GRID, INK, MUTED, drawn
 from hashret.report.grid import Answer, GridRow, Shown, retrieval_grid
 from hashret.report.parts import Picture, Queries, Section
 from hashret.report.sheet import Cell, Sheet
@@ -29,24 +30,26 @@ if TYPE_CHECKING:
 __all__ = ["file_names", "page", "write_pictures"]
 
 THUMBNAIL = 176  # pixels, the longer side
+ENLARGED = 1.25  # pictures are drawn for print, where letters may be smaller than on a screen
 _FORMS = ("svg", "png")
 # What the style sheet of the page calls the colours of the pictures.
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "rule", "#ffffff": "paper", COLORS[-1]: "ink"}
 
 
-def page(sections: Sequence[Section], title: str) -> str:
+def page(sections: Sequence[Section], title: str, pictures: Mapping[str, str]) -> str:
     """The HTML of a report.
 
     Args:
         sections: In order.
         title: Of the page.
+        pictures: What :func:`write_pictures` returned of them.
     """
     environment = Environment(
         loader=PackageLoader("hashret.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.tests["kind"] = lambda part, name: type(part).__name__ == name
-    environment.filters["svg"] = _inline
+    environment.filters["svg"] = lambda part, name: _inline(part, name, pictures[part.name])
     environment.filters["card"] = _card
     environment.filters["groups"] = _groups
     environment.filters["worded"] = _worded
@@ -69,26 +72,32 @@ def file_names(sections: Sequence[Section]) -> dict[str, str]:
     return found
 
 
-def write_pictures(sections: Sequence[Section], folder: Path) -> None:
+def write_pictures(sections: Sequence[Section], folder: Path) -> dict[str, str]:
     """Write each picture as SVG and PNG.
+
+    Returns:
+        The SVG of each figure by the name of its part.
 
     Raises:
         FileError: The place cannot be written.
     """
-    names = file_names(sections)
+    names, pictures = file_names(sections), {}
     for section in sections:
         for part in section.parts:
             for form in _FORMS if isinstance(part, (Picture, Queries)) else ():
                 path = folder / f"{names[part.name]}.{form}"  # type: ignore[union-attr]
                 if isinstance(part, Picture):
-                    save(part.figure, path)
+                    content = drawn(part.figure, form)
+                    replace_file(path, content)
+                    if form == "svg":
+                        pictures[part.name] = content.decode()
                 elif isinstance(part, Queries):
                     retrieval_grid([_grid_row(row) for row in part.rows], path, part.caption)
+    return pictures
 
 
-def _inline(picture: Picture, name: str) -> Markup:
-    """A figure as SVG within a page: no prologue, its own ids, its colours by the page's variables."""
-    text = drawn(picture.figure, "svg").decode()
+def _inline(picture: Picture, name: str, text: str) -> Markup:
+    """An SVG within a page: no prologue, its own ids, its colours by the page's variables."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(\bid="|url\(#|href="#)', lambda found: f"{found[1]}{name}-", text)
@@ -96,7 +105,8 @@ def _inline(picture: Picture, name: str) -> Markup:
         text = re.sub(re.escape(color), f"var(--{variable})", text, flags=re.IGNORECASE)
     size = re.search(r'width="([\d.]+)pt" height="[\d.]+pt"', text)
     assert size is not None, "matplotlib writes its size in points"
-    wide = f'style="max-width: {float(size[1]) * 4 / 3:.0f}px" role="img" aria-labelledby="{name}-title"'
+    widest = float(size[1]) * ENLARGED  # points are 4/3 pixels
+    wide = f'style="max-width: {widest * 4 / 3:.0f}px" role="img" aria-labelledby="{name}-title"'
     told = Markup('<title id="{}-title">{}</title>').format(name, picture.alt)
     head, _, rest = text.replace(size[0], wide, 1).partition(">")
     return Markup(f"{head}>{told}{rest}")
@@ -150,8 +160,6 @@ def _shown(example: Example) -> tuple[Shown, str]:
     if example.image is None:
         return text or example.key, ""
     try:
-        from hashret.images import open_image
-
         return open_image(example.image), text  # type: ignore[arg-type]
     except ImageError:
         return text or example.key, ""

@@ -40,9 +40,9 @@ def write_report(runs: Sequence[Examined], out: str | os.PathLike[str]) -> None:
         ) from error
     sections, names = report_sections(runs), [run.kept.name for run in runs]
     title = f"Report of {names[0]}" if len(names) == 1 else f"Report of {len(names)} runs"
-    write_pictures(sections, folder / PICTURES)
+    pictures = write_pictures(sections, folder / PICTURES)
     replace_file(folder / SUMMARY, summary(sections, title, PICTURES).encode("utf-8", "replace"))
-    replace_file(folder / PAGE, page(sections, title).encode("utf-8", "replace"))
+    replace_file(folder / PAGE, page(sections, title, pictures).encode("utf-8", "replace"))
 
 
 def report_sections(runs: Sequence[Examined]) -> list[Section]:
