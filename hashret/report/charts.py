@@ -83,7 +83,7 @@ def bits_figure(points: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]],
     names = list(dict.fromkeys(name for row in points.values() for name in row))
     widths = sorted({bits for row in points.values() for found in row.values() for bits, _ in found})
     figure = new_figure(WIDTH, 2.9 + 0.2 * _legend_rows(names))
-    for task, axes in _panels(figure, list(points), share_y=True).items():
+    for task, axes in _panels(figure, list(points), share_y=False).items():
         for place, name in enumerate(names):
             found = points[task].get(name, ())
             own = sorted({bits for bits, _ in found})

@@ -7,6 +7,7 @@ print. What is drawn is the business of the files that import this one.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -50,6 +51,7 @@ INK, MUTED, GRID = "#1F2328", "#656D76", "#E4E7EA"
 LEGEND_WIDTH = 2.1  # inches
 # Texts stay texts, ids do not depend on chance, and no date is written.
 _SVG = {"svg.fonttype": "none", "svg.hashsalt": "hashret"}
+_IMAGE_ID = re.compile(rb' id="image[0-9a-f]{10}"')
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -118,7 +120,8 @@ def drawn(figure: Figure, form: str) -> bytes:
     else:
         FigureCanvasAgg(figure).print_png(file)
     figure.set_layout_engine("none")  # it is laid out now, for its other form too
-    return file.getvalue()
+    # With a salt, matplotlib gives all images of a figure one id, which nothing refers to.
+    return _IMAGE_ID.sub(b"", file.getvalue()) if form == "svg" else file.getvalue()
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["classes_section", "health_section", "queries_section", "recall_section"]
 
 MOST_CLASSES = 60  # a picture of more is not read
+LEAST_RECALL = 0.001  # at smaller radii next to no query finds anything, and its precision is chance
 
 
 def recall_section(runs: Sequence[Examined]) -> Section:
@@ -73,11 +74,12 @@ def _recall(have: Sequence[tuple[str, Findings]], number: int, repeated: str) ->
     ranked = f"Over the first 1, 2, ... places; means over the queries with a right answer; ties: {have[0][1].ties}."
     near = (
         "Within Hamming radius 0, 1, 2, ..., which needs no order of ties; recall over the queries with a right "
-        "answer, precision over those of them that find anything within the radius."
+        "answer, precision over those of them that find anything within the radius; drawn from a recall of "
+        f"{LEAST_RECALL} on."
     )
     ways: tuple[tuple[str, Callable[[Curves], Curve], str], ...] = (
         ("rank", lambda curves: curves.by_rank, ranked),
-        ("radius", lambda curves: curves.by_radius, near),
+        ("radius", lambda curves: _found_curve(curves.by_radius), near),
     )
     for way, read, told in ways:
         drawn = {
@@ -91,6 +93,12 @@ def _recall(have: Sequence[tuple[str, Findings]], number: int, repeated: str) ->
         name = f"precision-recall-{way}-{number}"
         parts.append(Picture(name, recall_figure(drawn), f"Precision by recall. {alt}.", told + repeated))
     return parts
+
+
+def _found_curve(curve: Curve) -> Curve:
+    """A curve over radii without those at which next to nothing is found."""
+    recall, precision = curve
+    return recall, np.where(recall > LEAST_RECALL, precision, np.nan)
 
 
 def _told_curve(curve: Curve) -> str:

@@ -33,7 +33,7 @@ THUMBNAIL = 176  # pixels, the longer side
 ENLARGED = 1.25  # pictures are drawn for print, where letters may be smaller than on a screen
 _FORMS = ("svg", "png")
 # What the style sheet of the page calls the colours of the pictures.
-_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "rule", "#ffffff": "paper", COLORS[-1]: "ink"}
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "rule", "#ffffff": "paper", COLORS[-1]: "ink", COLORS[0]: "blue"}
 
 
 def page(sections: Sequence[Section], title: str, pictures: Mapping[str, str]) -> str:

@@ -109,9 +109,8 @@ def test_nothing_hostile_is_markup_in_the_summary(several):
     text = (several[1] / "report.md").read_text("utf-8")
     prose = re.sub(r"(?ms)^(`{3,})yaml\n.*?^\1$", "", text)
     assert "evil.example" in text
-    assert "](http" not in prose
-    assert "<script" not in re.sub(r"\\<script", "", prose)
-    links = re.findall(r"\]\(([^)]+)\)", prose)
+    assert not re.search(r"(?<!\\)<script", prose)
+    links = re.findall(r"(?<!\\)\]\(([^)]+)\)", prose)
     assert links
     assert all((several[1] / link).exists() for link in links)
 
