@@ -90,7 +90,8 @@ def code_health(codes: Codes) -> Health:
 def _entropy(balance: NDArray[np.float64]) -> NDArray[np.float64]:
     shares = np.array([balance, 1 - balance])
     logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
-    return np.abs((shares * logs).sum(0))
+    entropy: NDArray[np.float64] = np.abs((shares * logs).sum(0))
+    return entropy
 
 
 def pair_distances(

@@ -6,6 +6,7 @@ Each function takes plain numbers and returns a figure; nothing here measures.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -166,7 +167,7 @@ def _legend_rows(names: Sequence[str]) -> int:
     return -(-len(names) // _legend_columns(names)) if len(names) > 1 else 0
 
 
-def _look(place: int) -> dict[str, object]:
+def _look(place: int) -> dict[str, Any]:
     """How the line of the run at a place is drawn."""
     dashes = DASHES[(place + place // len(COLORS)) % len(DASHES)]
     return {"color": COLORS[place % len(COLORS)], "ls": dashes, "lw": 1.5, "mec": "none"}

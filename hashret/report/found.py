@@ -185,8 +185,8 @@ def health_section(runs: Sequence[Examined]) -> Section:
         "Entropy is what a bit tells, 1 where half of the codes have it set. The most lopsided bit has one value in so "
         "many codes. Correlations are between the bits of one kind of item, constant bits left out."
     )
-    header = ("run", "task", "mean distance, relevant", "mean distance, irrelevant", "separation")
-    parts.append(Sheet(header, _body(pairs), "Distances of pairs"))
+    apart = ("run", "task", "mean distance, relevant", "mean distance, irrelevant", "separation")
+    parts.append(Sheet(apart, _body(pairs), "Distances of pairs"))
     parts.append("Separation is the chance that a relevant pair lies nearer than an irrelevant one, ties counted half.")
     for run in first_of_systems([run for run, _ in have]):
         assert run.findings is not None

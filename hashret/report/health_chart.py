@@ -45,7 +45,7 @@ def health_figure(health: Mapping[str, Health]) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         bar = figure.colorbar(shown, ax=axes, shrink=0.9, ticks=(-1, 0, 1))
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=8, color=MUTED, labelcolor=INK)
     return figure
 
