@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hashret.arrayfile import replace_file
 from hashret.errors import FileError, FormatError
@@ -15,7 +16,7 @@ from hashret.errors import FileError, FormatError
 __all__ = ["Catalogue", "Item", "catalogue_path", "read_catalogue", "write_catalogue"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One row.
 
@@ -23,11 +24,17 @@ class Item:
         key: File name, caption id or row number; unique within its source.
         path: Where its image lies, as given, or "".
         text: Its text, or "".
+        columns: What else its source says of it, by name: anything JSON holds, such as a list of ``labels``.
     """
 
     key: str
     path: str = ""
     text: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """What there is to say, as JSON holds it; empty parts are left out."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 def catalogue_path(path: str | os.PathLike[str]) -> Path:
@@ -61,7 +68,7 @@ def write_catalogue(path: str | os.PathLike[str], items: Iterable[Item], *, mode
     Raises:
         FileError: The place cannot be written.
     """
-    rows = ({k: v for k, v in asdict(item).items() if v} for item in items)
+    rows = (item.plain() for item in items)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in itertools.chain([{"model": model}], rows))
     replace_file(catalogue_path(path), (line.encode("utf-8", "surrogateescape") for line in lines))
 

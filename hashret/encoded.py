@@ -59,6 +59,24 @@ class EncodedShard:
         """The n values of a column of the metadata."""
         return list(self.metadata[name].to_pylist())
 
+    def columns(self, kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What the source says of each of the n items beside key, path and caption, by name; None is left out.
+
+        Args:
+            kinds: The manifest's columns. Values of the kind "json" are read, and so is ``extra``, the object of a
+                table without declared columns, whose parts then stand beside the others.
+        """
+        rows: list[dict[str, Any]] = [{} for _ in range(len(self.ids))]
+        for name, kind in kinds.items():
+            for row, value in zip(rows, self.column(name), strict=True):
+                if value is None or value != value:  # NaN says nothing
+                    continue
+                if name == "extra" and isinstance(found := _json_or_none(value), dict):
+                    row |= {part: each for part, each in found.items() if each is not None}
+                else:
+                    row[name] = json.loads(value) if kind == "json" else value
+        return rows
+
 
 class EncodedFolder:
     """A folder of encoded shards.
@@ -276,6 +294,13 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FormatError(
             str(path), expected="a JSON object", got=str(error), remedy="It is damaged: encode again."
         ) from error
+
+
+def _json_or_none(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
 
 
 def _brief(value: object) -> str:

@@ -59,7 +59,7 @@ def search(
     answers = pipeline.search(index, run, queries, k, without_reference=without_reference, say=say)
     if as_json:
         rows = [
-            {"query": query.key, "hits": [{"distance": f.distance, **_plain(f.item)} for f in found]}
+            {"query": query.key, "hits": [{"distance": f.distance, **f.item.plain()} for f in found]}
             for query, found in zip(queries, answers, strict=True)
         ]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -91,12 +91,6 @@ def _queries(texts: tuple[str, ...], images: tuple[str, ...]) -> list[Example]:
         )
     pairs = zip(images * (count // len(images)), texts * (count // len(texts)), strict=True)
     return [Example(image=image, text=text, key=f"{os.path.basename(image)}, {text}") for image, text in pairs]
-
-
-def _plain(item: object) -> dict[str, str]:
-    from dataclasses import asdict
-
-    return {key: value for key, value in asdict(item).items() if value}  # type: ignore[call-overload]
 
 
 def _draw(queries: list[Example], answers: list[list[Found]], picture: str) -> None:

@@ -23,8 +23,9 @@ __all__ = ["Found", "index", "search"]
 def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables: bool = False) -> int:
     """Build an index file of an encoded folder, a shard at a time, with its catalogue.
 
-    Ids are the items' positions in their source. Where the folder holds embeddings, they are joined into one
-    :class:`EmbeddingStore` beside the index, ``OUT.embeddings``, under the same ids.
+    Ids are the items' positions in their source; what else it says of them goes into the catalogue. Where the folder
+    holds embeddings, they are joined into one :class:`EmbeddingStore` beside the index, ``OUT.embeddings``, under the
+    same ids.
 
     Args:
         codes: What ``hashret encode`` wrote.
@@ -39,13 +40,14 @@ def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables:
         FormatError: A file of it was changed.
     """
     folder = EncodedFolder.open(codes)
-    built = HammingIndex(folder.bits)
+    built, kinds = HammingIndex(folder.bits), folder.manifest["columns"]
 
     def items() -> Iterator[Item]:
         for shard in folder.shards():
             built.add(shard.codes, shard.ids)
-            for key, path, text in zip(*(shard.column(name) for name in ("key", "path", "caption")), strict=True):
-                yield Item(key, path, text)
+            named = (shard.column(name) for name in ("key", "path", "caption"))
+            for key, path, text, columns in zip(*named, shard.columns(kinds), strict=True):
+                yield Item(key, path, text, columns)
 
     write_catalogue(out, items(), model=folder.model)
     if tables:

@@ -15,11 +15,11 @@ from hashret.relevance import Relevance, SharedLabels
 from hashret.search import scan
 from hashret.search.blocks import Blocks
 from hashret.search.crew import crew
-from hashret.search.hits import PAD_DISTANCE, PAD_ID
+from hashret.search.hits import PAD_DISTANCE, PAD_ID, Hits, merge
 from hashret.search.multi_index import MultiIndex
 from hashret.search.segment import EVERY, Segment, bitset
 
-__all__ = ["Selection", "histogram", "joint_histogram", "nearest", "rows_of", "within"]
+__all__ = ["Selection", "histogram", "joint_histogram", "nearest", "rows_of", "rows_of_all", "within"]
 
 _FEW = 16  # fewer than 1 / 16 of the codes are asked: copy them out
 _FEWEST = 1 << 18  # codes below which a scan is over before the tables have been looked into
@@ -150,3 +150,12 @@ def rows_of(answers: list[tuple[NDArray[np.int32], NDArray[np.int64]]]) -> Answe
     for row, (mine, names) in enumerate(answers):
         far[row, : len(names)], ids[row, : len(names)] = mine, names
     return far, ids
+
+
+def rows_of_all(parts: list[list[Answers]], queries: int) -> Hits:
+    """What :func:`within` found in each segment as one, padded to the most answers a query has."""
+    padded = [Hits.checked(*rows_of(part)) for part in parts]
+    if len(parts) == 1:
+        return padded[0]
+    width = max((sum(len(part[query][1]) for part in parts) for query in range(queries)), default=0)
+    return merge([*padded, Hits.none(queries)], width) if width else Hits.none(queries)

@@ -22,7 +22,17 @@ from hashret.search import answers
 from hashret.search.blocks import Blocks
 from hashret.search.hits import Hits, merge
 from hashret.search.indexfile import read_segments, write_segments
-from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
+from hashret.search.inputs import (
+    LARGEST_ID,
+    as_codes,
+    as_ids,
+    at_least_one,
+    check_judged,
+    first_ids,
+    ids_after,
+    one_id_each,
+    whole_number,
+)  # fmt: skip
 from hashret.search.segment import Segment
 from hashret.search.segments import Algorithm, Segments
 
@@ -185,6 +195,19 @@ class HammingIndex:
         with self._lock:
             self._segments = self._segments.removed(given).added(codes, given)
 
+    def take(self, ids: ArrayLike) -> Codes:
+        """The codes of ids, in the order given.
+
+        Raises:
+            InputError: An id is not in the index.
+
+        Example:
+            >>> index = HammingIndex(bits=8)
+            >>> index.take(index.add(np.array([[7], [255]], np.uint8))[::-1]).packed.tolist()
+            [[255], [7]]
+        """
+        return self._segments.take(as_ids(ids), self.bits)
+
     def build_tables(self, chunks: int | None = None, *, threads: int = 1) -> None:
         """Build multi-index hashing tables (Norouzi, Punjani, Fleet: Fast Search in Hamming Space, CVPR 2012).
 
@@ -246,7 +269,7 @@ class HammingIndex:
             [[1, 2]]
         """
         k, queries = whole_number(k, "k", least=1), as_codes(codes, self.bits, "queries")
-        segments, threads = self._segments.asked(algorithm), _at_least_one(threads)
+        segments, threads = self._segments.asked(algorithm), at_least_one(threads)
         chosen = segments.selections(allowed)
         parts = [Hits.checked(*answers.nearest(part, queries, k, algorithm, threads)) for part in chosen]
         return parts[0] if len(parts) == 1 else merge([*parts, Hits.none(len(queries))], k)
@@ -286,13 +309,9 @@ class HammingIndex:
         """
         radius = min(whole_number(radius, "radius", least=0), self.bits)
         queries = as_codes(codes, self.bits, "queries")
-        segments, threads = self._segments.asked(algorithm), _at_least_one(threads)
+        segments, threads = self._segments.asked(algorithm), at_least_one(threads)
         parts = [answers.within(part, queries, radius, algorithm, threads) for part in segments.selections(allowed)]
-        if len(parts) == 1:
-            return Hits.checked(*answers.rows_of(parts[0]))
-        width = max((sum(len(part[query][1]) for part in parts) for query in range(len(queries))), default=0)
-        padded = [Hits.checked(*answers.rows_of(part)) for part in parts]
-        return merge([*padded, Hits.none(len(queries))], width) if width else Hits.none(len(queries))
+        return answers.rows_of_all(parts, len(queries))
 
     def histogram(
         self, codes: Codes | NDArray[np.uint8], *, allowed: ArrayLike | None = None, threads: int | None = None
@@ -311,7 +330,7 @@ class HammingIndex:
             InputError: As :meth:`search`.
             WidthError: The queries are of another width.
         """
-        queries, threads = as_codes(codes, self.bits, "queries"), _at_least_one(threads)
+        queries, threads = as_codes(codes, self.bits, "queries"), at_least_one(threads)
         counts = np.zeros((len(queries), self.bits + 1), np.int64)
         for part in self._segments.selections(allowed):
             counts += answers.histogram(part, queries, threads)
@@ -343,14 +362,9 @@ class HammingIndex:
             >>> index.joint_histogram(np.array([[0]], np.uint8), Targets([[1]], gallery=3))[0, :, :3].tolist()
             [[1, 0, 1], [0, 1, 0]]
         """
-        queries, threads, segments = as_codes(codes, self.bits, "queries"), _at_least_one(threads), self._segments
+        queries, threads, segments = as_codes(codes, self.bits, "queries"), at_least_one(threads), self._segments
         largest = int(segments.names().max(initial=-1))
-        if relevance.queries != len(queries) or relevance.gallery <= largest:
-            raise InputError(
-                "relevance", expected=f"{len(queries)} queries and a gallery of at least {largest + 1} items",
-                got=f"{relevance.queries} queries and {relevance.gallery} items",
-                remedy="Judge the queries that are searched, and items by their ids in the index.",
-            )  # fmt: skip
+        check_judged(relevance, len(queries), largest)
         counts = np.zeros((len(queries), 2, self.bits + 1), np.int64)
         for part in segments.selections(None):
             counts += answers.joint_histogram(part, queries, threads, relevance)
@@ -392,7 +406,3 @@ class HammingIndex:
         index = cls(bits)
         index._segments, index._next_id = kept, next_id
         return index
-
-
-def _at_least_one(threads: int | None) -> int | None:
-    return None if threads is None else whole_number(threads, "threads", least=1)

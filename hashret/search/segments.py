@@ -63,6 +63,27 @@ class Segments:
             found |= part.find(ids) >= 0
         return found
 
+    def take(self, ids: NDArray[np.int64], bits: int) -> Codes:
+        """The codes of ids, in the order given.
+
+        Raises:
+            InputError: An id is not held.
+        """
+        self._check_known(ids)
+        found = np.zeros((len(ids), -(-bits // 8)), np.uint8)
+        for part in self.parts:
+            places = part.find(ids)
+            found[places >= 0] = part.blocks.take(places[places >= 0]).packed
+        return Codes(found, bits)
+
+    def _check_known(self, ids: NDArray[np.int64]) -> None:
+        known = self.known(ids)
+        if not known.all():
+            raise InputError(
+                "ids", expected="ids that are in the index", got=f"{first_ids(ids[~known])} unknown",
+                remedy="Leave them out; `number in index` tells. Nothing was changed.",
+            )  # fmt: skip
+
     def added(self, codes: Codes, ids: NDArray[np.int64]) -> Segments:
         """These and codes whose ids, each given once, are none of theirs."""
         if not len(ids):
@@ -90,12 +111,7 @@ class Segments:
         Raises:
             InputError: An id is not held.
         """
-        known = self.known(ids)
-        if not known.all():
-            raise InputError(
-                "ids", expected="ids that are in the index", got=f"{first_ids(ids[~known])} unknown",
-                remedy="Leave them out; `number in index` tells. Nothing was changed.",
-            )  # fmt: skip
+        self._check_known(ids)
         parts = []
         for part in self.parts:
             places = part.find(ids)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from hashret.catalogue import read_catalogue
 from hashret.codes import Codes
 from hashret.data.entry import Entry, Examples, Listed
 from hashret.encoded import EncodedFolder
@@ -99,6 +101,7 @@ def test_texts_queries_and_features(model, photos, tmp_path):
     shard = next(EncodedFolder.open(tmp_path / "queries").shards())
     assert (shard.column("caption")[1], shard.column("path")[1]) == (texts[1], str(paths[1]))
     assert json.loads(shard.column("extra")[1]) == {"labels": [3]}
+    assert shard.columns({"extra": "string"})[1] == {"labels": [3]}
     features = retriever.method.image(retriever.processor([Example(image=path) for path in paths]).image).pooled.numpy()
     np.save(tmp_path / "features.npy", features)
     encode(model, tmp_path / "features.npy", "image", tmp_path / "features", quiet=True)
@@ -158,6 +161,19 @@ def test_another_model_source_or_option_is_refused(model, photos, tmp_path):
         encode(model, Examples([Example(text="a")]), "image", tmp_path / "x", quiet=True)
     assert content(out) == before
     assert encode(model, photos, "image", out, shard_size=30, quiet=True).before == 70
+
+
+def test_what_the_source_says_of_an_item_goes_into_the_catalogue(model, tmp_path):
+    rows = [{"text": "a dog", "year": 2024, "share": float("nan"), "labels": ["dog", "snow"], "note": None},
+            {"text": "a cat", "year": None, "share": 0.5, "labels": [], "note": "x"}]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "table.parquet")
+    encode(model, tmp_path / "table.parquet", "text", tmp_path / "out", workers=1, quiet=True)
+    index(tmp_path / "out", tmp_path / "texts.index")
+    found = [item.plain() for item in read_catalogue(tmp_path / "texts.index", 2).items]
+    assert found == [
+        {"key": "1", "text": "a dog", "columns": {"year": 2024, "labels": ["dog", "snow"]}},
+        {"key": "2", "text": "a cat", "columns": {"share": 0.5, "labels": [], "note": "x"}},
+    ]
 
 
 def test_an_unfinished_or_changed_folder_is_not_indexed(model, photos, tmp_path):

@@ -94,6 +94,10 @@ def test_answers_equal_a_full_sort(
     assert index.ids.tolist() == sorted(ids.tolist())
     queries = Codes.concatenate([codes[: asked // 2], random_codes(asked, bits, rng)])
     check_answers(index, queries, paired(ids, codes), k, radius)
+    wanted = rng.integers(0, rows, 2 * (rows > 0))
+    assert index.take(ids[wanted]) == codes[wanted]
+    with pytest.raises(InputError, match=f"{LARGEST} unknown"):
+        index.take([*ids[wanted], LARGEST])
 
 
 class History(RuleBasedStateMachine):
