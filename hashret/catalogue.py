@@ -54,14 +54,16 @@ class Catalogue:
     Attributes:
         items: In the order of their ids.
         model: Fingerprint of the model; codes of two models cannot be compared even where their widths agree.
+        side: What was encoded, "image", "text" or "query"; "" where an older version did not note it.
     """
 
     items: tuple[Item, ...]
     model: str
+    side: str = ""
 
 
-def write_catalogue(path: str | os.PathLike[str], items: Iterable[Item], *, model: str) -> None:
-    """Write the catalogue of the index file ``path``: the model, then one JSON object an item; atomically.
+def write_catalogue(path: str | os.PathLike[str], items: Iterable[Item], *, model: str, side: str = "") -> None:
+    """Write the catalogue of the index file ``path``: the model and the side, then one JSON object an item; atomically.
 
     Items are written as they come, in the order of the index's ids, and not held.
 
@@ -69,7 +71,8 @@ def write_catalogue(path: str | os.PathLike[str], items: Iterable[Item], *, mode
         FileError: The place cannot be written.
     """
     rows = (item.plain() for item in items)
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in itertools.chain([{"model": model}], rows))
+    head = {"model": model, "side": side}
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in itertools.chain([head], rows))
     replace_file(catalogue_path(path), (line.encode("utf-8", "surrogateescape") for line in lines))
 
 
@@ -84,7 +87,7 @@ def read_catalogue(path: str | os.PathLike[str], rows: int) -> Catalogue:
     try:
         lines = place.read_bytes().decode("utf-8", "surrogateescape").split("\n")  # splitlines() also splits texts
         head, *found = [json.loads(line) for line in lines if line]
-        catalogue = Catalogue(tuple(Item(**row) for row in found), head["model"])
+        catalogue = Catalogue(tuple(Item(**row) for row in found), head["model"], head.get("side", ""))
     except OSError as error:
         raise FileError(
             str(place),

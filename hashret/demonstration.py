@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from hashret.codes import Codes
-from hashret.data.entry import Examples
+from hashret.data.entry import Entry, Examples, Wanted, every
 from hashret.errors import FileError
 from hashret.evaluation import precision_recall
 from hashret.examples import RetrievalDataset, Task
 from hashret.floors import random_codes, untrained
 from hashret.pipeline import Results, Say, encode, evaluate_run, index, load_data, read_recipe, train
 from hashret.recipe import Recipe
+from hashret.relevance import SharedLabels
 from hashret.report import Answer, GridRow, precision_recall_curves, retrieval_grid, training_curves
 from hashret.retriever import Retriever
 from hashret.run import Run
@@ -31,13 +35,16 @@ ANSWERS = 6
 SHOWN_COMPOSED = 6
 
 
-def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: Say) -> Results:
+def demonstrate(
+    out: str | os.PathLike[str], overrides: Sequence[str], *, keep_images: bool = False, say: Say
+) -> Results:
     """Train on ``shapes``, encode, index, evaluate beside the floors, and draw pictures.
 
     Args:
         out: Folder to write: ``run/``, ``*.encoded/``, ``*.index``, ``hits.png``, ``curves.png``,
             ``precision-recall.png``.
         overrides: ``key=value`` changes of the demo's recipe.
+        keep_images: Also write the database's pictures into ``images/``, by their keys.
         say: Told in a line what happens.
 
     Returns:
@@ -55,7 +62,9 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     dataset, _ = load_data(recipe, None, lambda line: None)
     tasks = {task.name: task for task in dataset.test}
     for task in tasks.values():
-        _encode_and_index(task, out)
+        _encode_and_index(task, out, dataset.classes)
+    if keep_images:
+        _keep_images(tasks["t2i"], out / "images")
     retrieval_grid(
         [*_rows(retriever, tasks["t2i"], out), *_rows(retriever, tasks["i2t"], out)],
         out / "hits.png",
@@ -67,12 +76,15 @@ def demonstrate(out: str | os.PathLike[str], overrides: Sequence[str], *, say: S
     return results
 
 
-def demonstrate_composed(out: str | os.PathLike[str], overrides: Sequence[str], *, say: Say) -> Results:
+def demonstrate_composed(
+    out: str | os.PathLike[str], overrides: Sequence[str], *, keep_images: bool = False, say: Say
+) -> Results:
     """Train on edits of ``shapes``, encode, index, evaluate by R@1, 5 and 10, and draw queries with their answers.
 
     Args:
         out: Folder to write: ``run/``, ``composed.encoded/``, ``composed.index``, ``hits.png``, ``curves.png``.
         overrides: ``key=value`` changes of the recipe, in which the method is named.
+        keep_images: Also write the gallery's pictures into ``images/``, by their keys.
         say: Told in a line what happens.
 
     Returns:
@@ -89,7 +101,9 @@ def demonstrate_composed(out: str | os.PathLike[str], overrides: Sequence[str], 
     results = evaluate_run(out / "run", say=say)
     dataset, _ = load_data(recipe, None, lambda line: None)
     (task,) = dataset.test
-    _encode_and_index(task, out)
+    _encode_and_index(task, out, dataset.classes)
+    if keep_images:
+        _keep_images(task, out / "images")
     retrieval_grid(
         _composed_rows(retriever, task, out),
         out / "hits.png",
@@ -118,11 +132,52 @@ def _recipe(name: str, overrides: Sequence[str]) -> Recipe:
     return read_recipe(yaml.safe_load(text), overrides)
 
 
-def _encode_and_index(task: Task, out: Path) -> None:
+def _encode_and_index(task: Task, out: Path, classes: Sequence[str]) -> None:
     """Encode the gallery of a task into a folder, and build an index of it, as the commands do."""
-    gallery = Examples(task.gallery, task.name)
+    gallery = _Described(task, classes)
     encode(out / "run", gallery, gallery.side, out / f"{task.name}.encoded", quiet=True)
     index(out / f"{task.name}.encoded", out / f"{task.name}.index")
+
+
+class _Described(Examples):
+    """The gallery of a task, each item with its labels and a picture with its caption, where the task knows them.
+
+    Args:
+        task: The task.
+        classes: Names of its labels.
+    """
+
+    columns: Mapping[str, str] = {"labels": "json"}
+
+    def __init__(self, task: Task, classes: Sequence[str]) -> None:
+        """Take the gallery."""
+        super().__init__(task.gallery, task.name)
+        self._task, self._classes = task, classes
+
+    def entries(self, wanted: Wanted = every) -> Iterator[tuple[int, Entry]]:
+        """See :meth:`hashret.data.entry.Source.entries`."""
+        for row, entry in super().entries(wanted):
+            yield row, replace(entry, caption=self._caption(row), columns={"labels": self._labels(row)})
+
+    def _caption(self, row: int) -> str:
+        partners = self._task.partners
+        said = self._task.gallery[row].text if partners is None else partners[row].text or self._task.gallery[row].text
+        return said if isinstance(said, str) else ""
+
+    def _labels(self, row: int) -> str | None:
+        if not isinstance(self._task.relevance, SharedLabels):
+            return None
+        marks = np.flatnonzero(self._task.relevance.gallery_labels[row])
+        return json.dumps([self._classes[int(mark)] for mark in marks])
+
+
+def _keep_images(task: Task, folder: Path) -> None:
+    """Write the pictures of a gallery as PNG files named by their keys."""
+    for example in task.gallery:
+        place = folder / f"{example.key}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        assert isinstance(example.image, Image.Image)  # the demo draws them
+        example.image.save(place)
 
 
 def _rows(retriever: Retriever, task: Task, out: Path) -> list[GridRow]:

@@ -38,7 +38,7 @@ ONLY = {
 # Rooms that load without torch, and therefore load none that needs it.
 LIGHT = {
     "errors", "arrayfile", "markup", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search",
-    "hashers", "stores", "evaluation", "recipe", "run", "report", "cli",
+    "hashers", "stores", "evaluation", "recipe", "run", "report", "serve", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
 NO_NOUNS = {"utils", "util", "common", "core", "base", "misc", "helpers"}

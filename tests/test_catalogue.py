@@ -12,8 +12,13 @@ ITEMS = [
 
 
 def test_items_come_back(tmp_path):
-    write_catalogue(tmp_path / "x.index", ITEMS, model="m1")
-    assert read_catalogue(tmp_path / "x.index", 4) == Catalogue(tuple(ITEMS), "m1")
+    write_catalogue(tmp_path / "x.index", ITEMS, model="m1", side="text")
+    assert read_catalogue(tmp_path / "x.index", 4) == Catalogue(tuple(ITEMS), "m1", "text")
+
+
+def test_a_catalogue_of_an_older_version_has_no_side(tmp_path):
+    catalogue_path(tmp_path / "x.index").write_text('{"model": "m1"}\n{"key": "a"}\n', encoding="utf-8")
+    assert read_catalogue(tmp_path / "x.index", 1) == Catalogue((Item("a"),), "m1")
 
 
 def test_named_errors(tmp_path):

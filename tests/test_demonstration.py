@@ -1,6 +1,8 @@
 """The demo of composed queries, small: the command from end to end, and the picture's rows against a slow ranking."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,51 @@ SMALL = [
 ]  # fmt: skip
 
 
+# What stands for the browser: it waits for the page, asks for an answer and its picture, and presses Ctrl+C.
+BROWSER = """
+import os, sys, time, json, urllib.error, urllib.request
+def get(path):
+    return urllib.request.urlopen(sys.argv[1] + path, timeout=30).read()
+try:
+    for _ in range(2400):
+        try:
+            get("healthz")
+            break
+        except urllib.error.HTTPError:
+            time.sleep(0.05)
+    found = json.loads(get("search?text=a+star&k=3"))
+    seen = {"page": get("").decode(), "found": found, "picture": get(found["hits"][0]["picture"][1:]).hex()}
+    open(os.environ["SEEN"], "w").write(json.dumps(seen))
+finally:
+    os.kill(int(os.environ["SERVER"]), 2)
+"""
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder the demo wrote, and what it printed."""
-    out = tmp_path_factory.mktemp("demo") / "out"
+    """The folder the demo wrote, and what it printed; its page was opened in what stands for a browser."""
+    place = tmp_path_factory.mktemp("demo")
+    out, browser = place / "out", place / "browser"
+    (place / "browser.py").write_text(BROWSER)
+    browser.write_text(f'#!/bin/sh\nexec {sys.executable} {place / "browser.py"} "$@"\n')
+    browser.chmod(0o755)
     sets = [part for override in SMALL for part in ("--set", override)]
-    done = CliRunner().invoke(main, ["demo", "--composed", "--out", str(out), *sets], catch_exceptions=False)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"BROWSER": browser, "SEEN": place / "seen.json", "SERVER": os.getpid()}.items():
+            patch.setenv(name, str(value))
+        command = ["demo", "--composed", "--serve", "--port", "0", "--out", str(out), *sets]
+        done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out, done.stdout
+
+
+def test_its_page_is_opened_on_its_data(made):
+    out, _ = made
+    seen = json.loads((out.parent / "seen.json").read_text())
+    assert "<title>hashret</title>" in seen["page"]
+    assert len(seen["found"]["hits"]) == 3
+    assert bytes.fromhex(seen["picture"]).startswith(b"\xff\xd8")
+    assert len(list((out / "images").rglob("*.png"))) == DATA["database"]
 
 
 def test_it_trains_measures_and_writes_what_it_says(made):
@@ -41,6 +80,7 @@ def test_it_trains_measures_and_writes_what_it_says(made):
         "composed.index.items.jsonl",
         "hits.png",
         "curves.png",
+        "images",
     }
     scores = json.loads((out / "run" / "results.json").read_text("utf-8"))["scores"]
     assert "random codes" in scores

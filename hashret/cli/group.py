@@ -13,6 +13,7 @@ from hashret.cli.hash import hash_group
 from hashret.cli.index import index
 from hashret.cli.report import report
 from hashret.cli.search import search
+from hashret.cli.serve import serve
 from hashret.cli.train import train
 from hashret.errors import HashretError
 
@@ -46,11 +47,12 @@ def main(debug: bool) -> None:
     hashret hash fit clip.npy --hasher itq --out H  codes for embeddings you already have
     hashret index DIR --out photos.index
     hashret search photos.index --run RUN --text "a dog runs through the snow"
+    hashret serve --run RUN --index photos.index    a page to search with
     hashret evaluate RUN                            mAP and recall on the test split, ties stated
     hashret compare RUN OTHER                       is the difference more than luck?
     hashret report RUN OTHER --out DIR              one page of figures, curves, queries and provenance
     """
 
 
-for command in (demo, data, train, encode, hash_group, index, search, evaluate, compare, report):
+for command in (demo, data, train, encode, hash_group, index, search, serve, evaluate, compare, report):
     main.add_command(command)

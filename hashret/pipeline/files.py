@@ -49,7 +49,7 @@ def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables:
             for key, path, text, columns in zip(*named, shard.columns(kinds), strict=True):
                 yield Item(key, path, text, columns)
 
-    write_catalogue(out, items(), model=folder.model)
+    write_catalogue(out, items(), model=folder.model, side=folder.manifest["side"])
     if tables:
         built.build_tables()
     built.save(out)
