@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
+from hashret.errors import InputError
 from hashret.relevance import Relevance, SharedLabels
 from hashret.search import scan
 from hashret.search.blocks import Blocks
@@ -19,7 +20,7 @@ from hashret.search.hits import PAD_DISTANCE, PAD_ID, Hits, merge
 from hashret.search.multi_index import MultiIndex
 from hashret.search.segment import EVERY, Segment, bitset
 
-__all__ = ["Selection", "histogram", "joint_histogram", "nearest", "rows_of", "rows_of_all", "within"]
+__all__ = ["Selection", "check_judged", "histogram", "joint_histogram", "nearest", "rows_of", "rows_of_all", "within"]
 
 _FEW = 16  # fewer than 1 / 16 of the codes are asked: copy them out
 _FEWEST = 1 << 18  # codes below which a scan is over before the tables have been looked into
@@ -159,3 +160,17 @@ def rows_of_all(parts: list[list[Answers]], queries: int) -> Hits:
         return padded[0]
     width = max((sum(len(part[query][1]) for part in parts) for query in range(queries)), default=0)
     return merge([*padded, Hits.none(queries)], width) if width else Hits.none(queries)
+
+
+def check_judged(relevance: Relevance, queries: int, largest: int) -> None:
+    """Refuse relevance of other queries, or of a gallery that has not all ids up to ``largest``.
+
+    Raises:
+        InputError: It is.
+    """
+    if relevance.queries != queries or relevance.gallery <= largest:
+        raise InputError(
+            "relevance", expected=f"{queries} queries and a gallery of at least {largest + 1} items",
+            got=f"{relevance.queries} queries and {relevance.gallery} items",
+            remedy="Judge the queries that are searched, and items by their ids in the index.",
+        )  # fmt: skip

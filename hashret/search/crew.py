@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["crew", "together"]
+from hashret.search.inputs import whole_number
+
+__all__ = ["at_least_one", "crew", "together"]
 
 _THREAD_WORDS = 1 << 21  # words compared below which another thread costs more than it brings
 
@@ -38,3 +40,12 @@ def together(tasks: Iterable[Callable[[], Any]], workers: int) -> list[Any]:
         return [task() for task in tasks]
     with ThreadPoolExecutor(workers) as pool:
         return [future.result() for future in [pool.submit(task) for task in tasks]]
+
+
+def at_least_one(threads: int | None) -> int | None:
+    """A number of threads, or None for all cores.
+
+    Raises:
+        InputError: Below 1, or no whole number.
+    """
+    return None if threads is None else whole_number(threads, "threads", least=1)

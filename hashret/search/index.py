@@ -20,19 +20,10 @@ from hashret.errors import InputError
 from hashret.relevance import Relevance
 from hashret.search import answers
 from hashret.search.blocks import Blocks
+from hashret.search.crew import at_least_one
 from hashret.search.hits import Hits, merge
 from hashret.search.indexfile import read_segments, write_segments
-from hashret.search.inputs import (
-    LARGEST_ID,
-    as_codes,
-    as_ids,
-    at_least_one,
-    check_judged,
-    first_ids,
-    ids_after,
-    one_id_each,
-    whole_number,
-)  # fmt: skip
+from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
 from hashret.search.segment import Segment
 from hashret.search.segments import Algorithm, Segments
 
@@ -364,7 +355,7 @@ class HammingIndex:
         """
         queries, threads, segments = as_codes(codes, self.bits, "queries"), at_least_one(threads), self._segments
         largest = int(segments.names().max(initial=-1))
-        check_judged(relevance, len(queries), largest)
+        answers.check_judged(relevance, len(queries), largest)
         counts = np.zeros((len(queries), 2, self.bits + 1), np.int64)
         for part in segments.selections(None):
             counts += answers.joint_histogram(part, queries, threads, relevance)

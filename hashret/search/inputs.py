@@ -13,19 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes, check_width
 from hashret.errors import InputError, WidthError
-from hashret.relevance import Relevance
 
-__all__ = [
-    "LARGEST_ID",
-    "as_codes",
-    "as_ids",
-    "at_least_one",
-    "check_judged",
-    "first_ids",
-    "ids_after",
-    "one_id_each",
-    "whole_number",
-]
+__all__ = ["LARGEST_ID", "as_codes", "as_ids", "first_ids", "ids_after", "one_id_each", "whole_number"]
 
 LARGEST_ID = np.iinfo(np.int64).max
 
@@ -129,29 +118,6 @@ def whole_number(number: int, name: str, *, least: int) -> int:
             name, expected=f"a whole number >= {least}", got=repr(number), remedy=f"Give {name} as an int."
         )
     return int(number)
-
-
-def at_least_one(threads: int | None) -> int | None:
-    """A number of threads, or None for all cores.
-
-    Raises:
-        InputError: Below 1, or no whole number.
-    """
-    return None if threads is None else whole_number(threads, "threads", least=1)
-
-
-def check_judged(relevance: Relevance, queries: int, largest: int) -> None:
-    """Refuse relevance of other queries, or of a gallery that has not all ids up to ``largest``.
-
-    Raises:
-        InputError: It is.
-    """
-    if relevance.queries != queries or relevance.gallery <= largest:
-        raise InputError(
-            "relevance", expected=f"{queries} queries and a gallery of at least {largest + 1} items",
-            got=f"{relevance.queries} queries and {relevance.gallery} items",
-            remedy="Judge the queries that are searched, and items by their ids in the index.",
-        )  # fmt: skip
 
 
 def first_ids(ids: NDArray[Any]) -> str:
