@@ -55,11 +55,14 @@ class Tars(Source):
         def here() -> bool:
             return wanted(position, position + 1)
 
+        def here_or_next() -> bool:  # a file's sample begins with it, unless it belongs to the one before
+            return wanted(position, position + 2)
+
         for path, plain in zip(self._files, self._plain, strict=True):
             prefix = f"{path.name}:" if len(self._files) > 1 else ""
             sample: dict[str, Any] = {}
             key = ""
-            for found, suffix, content in self._members(path, plain, here):
+            for found, suffix, content in self._members(path, plain, here_or_next):
                 if (found, suffix) != ("", "") and found == key:
                     sample.setdefault(suffix, content)
                     continue
