@@ -20,7 +20,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ __all__ = ["FORMAT", "EncodedFolder", "EncodedShard"]
 
 FORMAT = "hashret.encoded/1"
 _PARTS = {"codes": ".npy", "metadata": ".parquet", "embeddings": "", "failures": ".parquet", "stats": ".json"}
+_UNNAMED = re.compile(r"\.(\d{5,})\b.*\.[^.]+")
 _MUST_AGREE = ("format", "model", "bits", "side", "source", "options")
 
 
@@ -179,6 +181,12 @@ class EncodedFolder:
         place = self.place("stats", number)
         return _read_json(place) if place.exists() else None
 
+    def failures(self, number: int) -> list[dict[str, Any]]:
+        """``id``, ``key`` and ``reason`` of what a finished shard could not encode."""
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+        return list(pq.ParquetFile(self.place("failures", number)).read().to_pylist())
+
     def missing(self) -> list[int] | None:
         """Shards that are not finished; None if nobody has come to the end of the source yet."""
         if not (self.path / "end.json").exists():
@@ -186,17 +194,39 @@ class EncodedFolder:
         shards = int(_read_json(self.path / "end.json")["shards"])
         return [number for number in range(shards) if not self.place("stats", number).exists()]
 
-    def clear(self, number: int | None = None) -> None:
-        """Take away what a killed run left of a shard, or beside the shards: files that never got their name.
+    def clear(self, mine: Callable[[int], bool]) -> None:
+        """Take away what killed runs left of shards: files that never got their name.
 
-        Only where nobody else is writing them at the moment.
+        Args:
+            mine: Which shards, by their numbers; nobody else is writing those at the moment.
         """
-        patterns = {"": ".*.json.*"}
-        if number is not None:
-            patterns = {part: f".{number:05d}{suffix}.*" for part, suffix in _PARTS.items()}
-        for part, pattern in patterns.items():
-            for left in (self.path / part).glob(pattern):
-                left.unlink(missing_ok=True)
+        for part in _PARTS:
+            for name in os.listdir(self.path / part) if (self.path / part).is_dir() else []:
+                left = _UNNAMED.match(name)
+                if left and mine(int(left[1])):
+                    (self.path / part / name).unlink(missing_ok=True)
+
+    def clear_beside(self) -> None:
+        """The same of the files beside the shards; only where nobody else is writing in the folder."""
+        for left in self.path.glob(".*.json.*"):
+            left.unlink(missing_ok=True)
+
+    def begin_shard(self, number: int) -> int:
+        """Note that a shard is begun, until it is cleared; how often it was, this time included.
+
+        Raises:
+            FileError: The folder cannot be written.
+        """
+        place = self.path / "stats" / f".{number:05d}.json.begun"
+        try:
+            with place.open("ab") as file:
+                file.write(b".")
+            return place.stat().st_size
+        except OSError as error:
+            raise FileError(
+                str(place), expected="a place that can be written", got=error.strerror or str(error),
+                remedy="Check the path, the permissions and the free space.",
+            ) from error  # fmt: skip
 
     def write(
         self,
@@ -249,7 +279,7 @@ class EncodedFolder:
         Raises:
             FormatError: A file is missing, damaged or was changed.
         """
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq
 
         for number in range(int(_read_json(self.path / "end.json")["shards"])):
             sums = (self.stats(number) or {}).get("checksums", {})

@@ -26,6 +26,7 @@ from hashret.search import HammingIndex, Hits, merge
 from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
 from hashret.stores.address import Address
 from hashret.stores.local import check_bits
+from hashret.stores.ray_cluster import import_ray, join_cluster
 from hashret.stores.shards import Shard, Verb, held, read_layout, shard_codes, write_shards
 from hashret.stores.store import Closing, ids_of
 
@@ -341,10 +342,7 @@ def open_ray(address: Address) -> RayStore:
     address.only("address", "bits", "cpus", "shards", "timeout")
     folder, bits, shards = address.local(), address.number("bits"), address.number("shards")
     cpus, timeout = address.number("cpus", 1), address.number("timeout", _PATIENCE)
-    try:
-        ray = import_module("ray")
-    except ImportError as error:
-        raise StoreError("ray", expected="Ray", got=str(error), remedy="pip install 'hashret[ray]'") from error
+    import_ray()
     if bits is not None and shards is not None and not (Path(folder) / "shards.json").exists():
         HammingIndex(bits)  # refuses what is too wide
         write_shards(folder, Codes(np.empty((0, -(-bits // 8)), np.uint8), bits), shards=shards)
@@ -354,12 +352,5 @@ def open_ray(address: Address) -> RayStore:
         raise InputError(
             "option shards", expected=f"{count}, as the folder has", got=str(shards), remedy="Leave it out."
         )
-    owns = not ray.is_initialized()
-    if owns:
-        try:
-            ray.init(address=address.options.get("address"), log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise StoreError(
-                address.shown, expected="a Ray cluster", got=str(error).split("\n")[0], remedy="Correct address=."
-            ) from error
+    _, owns = join_cluster(address.options.get("address"))
     return RayStore(folder, cpus=cpus or 1, timeout=timeout or _PATIENCE, owns=owns)

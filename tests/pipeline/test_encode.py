@@ -16,6 +16,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from drawn import content, draw
 from PIL import Image
 
 from hashret.catalogue import read_catalogue
@@ -32,31 +33,9 @@ from hashret.search import EmbeddingStore, HammingIndex
 TEXTS = ["a red dog", "the green cat sleeps", "blue", "something red and the dog runs on the grass"]
 
 
-def draw(folder: Path, count: int) -> Path:
-    """Small pictures of noise, each different."""
-    folder.mkdir(parents=True, exist_ok=True)
-    chance = np.random.default_rng(0)
-    for number in range(count):
-        pixels = chance.integers(0, 256, (34, 36 + number % 3, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number:04d}.png")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     return draw(tmp_path_factory.mktemp("photos") / "p", 70)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file but the seconds, and where the source lay."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            raw = path.read_bytes()
-            if path.parent.name == "stats":
-                raw = json.dumps({k: v for k, v in json.loads(raw).items() if k != "seconds"}).encode()
-            found[path.relative_to(folder).as_posix()] = raw
-    return found
 
 
 def codes_of(folder: Path) -> tuple[Codes, list[str], list[int]]:
