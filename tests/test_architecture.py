@@ -37,8 +37,8 @@ ONLY = {
 }
 # Rooms that load without torch, and therefore load none that needs it.
 LIGHT = {
-    "errors", "arrayfile", "markup", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded", "search",
-    "hashers", "stores", "evaluation", "recipe", "run", "report", "serve", "cli",
+    "errors", "arrayfile", "markup", "codes", "relevance", "images", "regions", "catalogue", "examples", "encoded",
+    "search", "hashers", "stores", "evaluation", "recipe", "run", "report", "serve", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
 NO_NOUNS = {"utils", "util", "common", "core", "base", "misc", "helpers"}

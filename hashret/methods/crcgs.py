@@ -376,8 +376,8 @@ class CRCGS(Method):
         codes = straight_through(self._hashed(embeddings))
         terms = {"neighbours": neighbours(embeddings, codes, scale=self.o.neighbour_scale)}
         if self.o.hash_contrast_weight:
-            scale = 1 / self.o.contrastive_temperature
-            contrast = supervised_contrast(*codes.chunk(2), similarity(given(batch.labels)), scale=scale)
+            (of_images, of_texts), scale = codes.chunk(2), 1 / self.o.contrastive_temperature
+            contrast = supervised_contrast(of_images, of_texts, similarity(given(batch.labels)), scale=scale)
             terms["contrast"] = self.o.hash_contrast_weight * contrast
         return terms
 
