@@ -106,7 +106,6 @@ class CRCGSOptions:
         generator_loss: What a generator minimises; see :func:`~hashret.losses.reconstruction`.
         neighbour_scale: What cosines are multiplied by where neighbourhoods are compared: the larger, the more the
             nearest alone count.
-        hash_width: Hidden width of the hash layer; 0 for a linear one.
         hash_contrast_weight: Of the supervised contrast between the codes of images and those of texts, beside the
             neighbourhoods; its temperature is ``contrastive_temperature``.
     """
@@ -136,7 +135,6 @@ class CRCGSOptions:
     generator_dropout: Dropout = 0.3
     generator_loss: Reconstruction = "balanced_l1"
     neighbour_scale: Temperature = 5.0
-    hash_width: Annotated[int, Field(ge=0)] = 0
     hash_contrast_weight: Weight = 0.0
 
     @property
@@ -256,9 +254,7 @@ class CRCGS(Method):
                 (o.image_dropout, o.text_dropout), o.standardize,
             )  # fmt: skip
         self.dimension = o.dimension * (o.has_base + o.has_contrast)
-        self.hash: nn.Module = nn.Linear(o.hash_width or self.dimension, o.bits)
-        if o.hash_width:
-            self.hash = nn.Sequential(mlp((self.dimension, o.hash_width), "relu", last=True), self.hash)
+        self.hash = nn.Linear(self.dimension, o.bits)
         self.classifier = nn.Linear(o.dimension, classes)
         self.image_conversion = mlp((o.dimension, g), "relu", last=True)
         self.text_conversion = mlp((o.dimension, g), "relu", last=True)

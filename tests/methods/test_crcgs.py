@@ -211,6 +211,18 @@ def test_the_hash_layer_keeps_neighbourhoods_by_the_codes_themselves():
     assert terms_of(method, given, CODES) == pytest.approx({"neighbours": total / len(rows)}, rel=1e-4)
 
 
+def test_codes_may_learn_by_labels_too():
+    method = build(hash_contrast_weight=0.5, contrastive_temperature=0.4)
+    given = batch(method, CODES)
+    codes = [
+        ((method.hash(rows * math.sqrt(20)) >= 0) * 2.0 - 1).tolist()
+        for rows in (given.query_fixed, given.target_fixed)
+    ]
+    terms = terms_of(method, given, CODES)
+    assert set(terms) == {"neighbours", "contrast"}
+    assert terms["contrast"] == pytest.approx(0.5 * contrast(*codes, given.labels.tolist(), 0.4), rel=1e-5)
+
+
 def test_generators_that_have_not_learned_are_refused():
     method = build(generative_weight=0.5)
     given = batch(method)
