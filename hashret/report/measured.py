@@ -146,14 +146,15 @@ def first_metric(measured: Sequence[Kept]) -> str:
 
 
 def _floors(measured: Sequence[Kept]) -> dict[str, Mapping[str, Scores]]:
-    """The other rows of the runs, once for each width of codes."""
+    """The other rows of the runs, once for each width of codes, which their names tell where there are several."""
+    several = len({kept.bits for kept in measured}) > 1
     found: dict[str, Mapping[str, Scores]] = {}
     metrics = set(next(iter(measured[0].own.values())).per_query)
     for kept in measured:
         assert kept.scores is not None
         for row, tasks in list(kept.scores.scores.items())[1:]:
             if all(metrics <= set(scores.per_query) for scores in tasks.values()):
-                found.setdefault(f"{row}, {kept.bits} bits", tasks)
+                found.setdefault(f"{row}, {kept.bits} bits" if several else row, tasks)
     return found
 
 
