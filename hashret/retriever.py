@@ -63,6 +63,7 @@ class Retriever:
         self.method, self.processor = method.to(device).eval().requires_grad_(False), processor
         self.device = torch.device(device)
         self.bits = method.bits
+        self._saved: dict[str, Any] | None = None
 
     def encode_images(self, images: Iterable[ImageSource], *, batch_size: int = 256) -> Codes:
         """Codes of images.
@@ -225,7 +226,11 @@ class Retriever:
         replace_file(folder / "config.json", json.dumps(self.config(), indent=1).encode())
 
     def fingerprint(self) -> str:
-        """What tells this model from any other: a digest of its architecture and weights, as hexadecimal digits."""
+        """What tells this model from any other: a digest of its architecture and weights, as hexadecimal digits.
+
+        Of a loaded model the architecture is what its file says, so that it stays the same under a later hashret, whose
+        methods may have more options.
+        """
         digest = hashlib.blake2b(json.dumps(self.config(), sort_keys=True).encode(), digest_size=16)
         for name, value in self.method.state_dict().items():
             if name.partition(".")[0] in self.method.training_only:
@@ -234,7 +239,9 @@ class Retriever:
         return digest.hexdigest()
 
     def config(self) -> dict[str, Any]:
-        """What rebuilds the architecture without its weights."""
+        """What rebuilds the architecture without its weights; of a loaded model what its file says."""
+        if self._saved is not None:
+            return self._saved
         method = self.method
         name = next(name for name, kind in METHODS.items() if type(method) is kind)
         return {
@@ -257,7 +264,9 @@ class Retriever:
         place, config = saved_config(folder)
         method = build_method(config)
         load_weights(place / "model.safetensors", method)
-        return cls(method, Processor.load(place), device=device)
+        retriever = cls(method, Processor.load(place), device=device)
+        retriever._saved = config
+        return retriever
 
 
 def unified(method: Method, inputs: Inputs) -> Tensor:

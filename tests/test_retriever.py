@@ -1,5 +1,7 @@
 """A retriever gives the same codes however it is asked, saved or loaded."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,21 @@ def test_saved_and_loaded_it_gives_equal_embeddings(image, text, pictures, tmp_p
     assert np.array_equal(loaded.embed_texts(SENTENCES), made.embed_texts(SENTENCES))
     assert loaded.encode_texts(SENTENCES) == made.encode_texts(SENTENCES)
     assert loaded.fingerprint() == made.fingerprint()
+
+
+def test_a_model_is_the_same_under_a_hashret_whose_methods_have_more_options(retriever, tmp_path):
+    """Such a model's file lacks an option that is at its default: it keeps its fingerprint, saved again too."""
+    retriever.save_pretrained(tmp_path / "old")
+    config = json.loads((tmp_path / "old/config.json").read_text())
+    option = min(config["options"])
+    del config["options"][option]
+    (tmp_path / "old/config.json").write_text(json.dumps(config))
+    loaded = Retriever.from_pretrained(tmp_path / "old")
+    assert option in retriever.config()["options"]
+    assert option not in loaded.config()["options"]
+    assert loaded.encode_texts(SENTENCES) == retriever.encode_texts(SENTENCES)
+    loaded.save_pretrained(tmp_path / "new")
+    assert Retriever.from_pretrained(tmp_path / "new").fingerprint() == loaded.fingerprint()
 
 
 def test_checkpoints_travel_with_the_run(checkpoints, copied, pictures, tmp_path):
