@@ -18,9 +18,10 @@ __all__ = ["search"]
 
 @click.command(
     epilog='Examples: hashret search photos.index --run runs/flickr8k --text "a dog in the snow" --picture hits.png; '
-    'hashret search shoes.index --run runs/shoes --image shoe.jpg --text "make it red" --without-reference'
+    'hashret search shoes.index --run runs/shoes --image shoe.jpg --text "make it red" --without-reference; '
+    "hashret search chdb:photos.chdb --run runs/flickr8k --text 'a dog' --where \"caption ILIKE '%snow%'\""
 )
-@click.argument("index", type=click.Path(exists=True, dir_okay=False))
+@click.argument("index")
 @click.option(
     "--run", type=click.Path(exists=True, file_okay=False), required=True, help="Run the codes were made with."
 )
@@ -31,6 +32,7 @@ __all__ = ["search"]
 @click.option(
     "--without-reference", is_flag=True, help="Leave the file of --image out of its answers, if INDEX holds it."
 )
+@click.option("--where", help="Only items of which this SQL is true, such as 'year > 2020'; of chdb: and clickhouse:.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1), help="Answers a query.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Also draw queries and answers into this PNG.")
@@ -40,11 +42,14 @@ def search(
     texts: tuple[str, ...],
     images: tuple[str, ...],
     without_reference: bool,
+    where: str | None,
     k: int,
     as_json: bool,
     picture: str | None,
 ) -> None:
-    """Search INDEX by texts, by images or by both: the k items at the smallest Hamming distance, then by row.
+    """Search INDEX by texts, by images or by both: the k items at the smallest Hamming distance, then by id.
+
+    INDEX is what hashret index wrote: a file, or the address of a store (chdb:PATH, clickhouse://..., ray:///FOLDER).
 
     An --image and a --text together are one composed query: the image, changed as the text says. Of several, the first
     image goes with the first text and so on; a single one goes with all of the other kind.
@@ -56,7 +61,7 @@ def search(
     queries = _queries(texts, images)
     if without_reference and not images:
         raise click.UsageError("--without-reference needs an --image to leave out.")
-    answers = pipeline.search(index, run, queries, k, without_reference=without_reference, say=say)
+    answers = pipeline.search(index, run, queries, k, without_reference=without_reference, where=where, say=say)
     if as_json:
         rows = [
             {"query": query.key, "hits": [{"distance": f.distance, **f.item.plain()} for f in found]}

@@ -122,25 +122,31 @@ def encode(
     encoder.folder.clear(lambda number: number % num_shards == shard_index)
     if num_shards == 1:
         encoder.folder.clear_beside()
-    count = encoder.source.count()
-    if count is None and runner == "ray":
-        say(f"{encoder.source.name} does not say how many items it has: it is read through once to count them")
-        count = sum(1 for _ in encoder.source.entries(no_position))
+    count = _counted(encoder.source, say) if runner == "ray" else encoder.source.count()
     left = None if count is None else tally.left(count)
     tally.check()
     if tally.before:
         say(f"{tally.before:,} items are done already, {tally.failures:,} of them failures")
     if runner == "ray" and left:
-        _count_steps(encode_on_ray(job, list(left), address=address, workers=ray_workers), tally, left, say, quiet)
+        _follow(encode_on_ray(job, list(left), address=address, workers=ray_workers), tally, left, say, quiet)
     elif left is None or left:
-        _count_steps(encoder.encode(tally.wanted), tally, left, say, quiet)
+        _follow(encoder.encode(tally.wanted), tally, left, say, quiet)
     end = max(encoder.end, count or 0)
     encoder.folder.finish(end, -(-end // shard_size))
     tally.check_any()
     return Encoded(tally.items, tally.codes, tally.failures, tally.before)
 
 
-def _count_steps(
+def _counted(source: Source, say: Say) -> int:
+    """Number of entries; shards can be given away only where it is known."""
+    count = source.count()
+    if count is None:
+        say(f"{source.name} does not say how many items it has: it is read through once to count them")
+        count = sum(1 for _ in source.entries(no_position))
+    return count
+
+
+def _follow(
     steps: Generator[Step], tally: EncodingTally, left: Mapping[int, int] | None, say: Say, quiet: bool
 ) -> None:
     """Follow a runner to its end, or until too many items have failed; then it is closed."""

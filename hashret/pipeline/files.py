@@ -1,4 +1,4 @@
-"""One's own data: an encoded folder -> index file -> answers."""
+"""One's own data: an encoded folder -> index file or store -> answers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hashret.catalogue import Item, read_catalogue, write_catalogue
+from hashret.catalogue import Item, write_catalogue
 from hashret.codes import Codes
 from hashret.encoded import EncodedFolder
-from hashret.errors import FormatError
+from hashret.errors import FormatError, InputError
 from hashret.examples import Example
+from hashret.pipeline.gallery import Gallery, fill_store, items_of, open_gallery
 from hashret.pipeline.train import Say
 from hashret.retriever import Retriever
-from hashret.search import EmbeddingStore, HammingIndex, Hits
+from hashret.search import EmbeddingStore, HammingIndex
+from hashret.stores import engine_of
 
 __all__ = ["Found", "index", "search"]
 
 
 def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables: bool = False) -> int:
-    """Build an index file of an encoded folder, a shard at a time, with its catalogue.
+    """Build an index file of an encoded folder, a shard at a time, with its catalogue; or fill a store.
 
     Ids are the items' positions in their source; what else it says of them goes into the catalogue. Where the folder
     holds embeddings, they are joined into one :class:`EmbeddingStore` beside the index, ``OUT.embeddings``, under the
@@ -29,25 +31,31 @@ def index(codes: str | os.PathLike[str], out: str | os.PathLike[str], *, tables:
 
     Args:
         codes: What ``hashret encode`` wrote.
-        out: The index file.
-        tables: Also build multi-index tables.
+        out: The index file, or the address of a store as :func:`hashret.open_store` takes it: ``chdb:PATH``,
+            ``clickhouse://...``, ``ray:///FOLDER?shards=4``. ClickHouse's tables take all metadata, and none of the
+            embeddings.
+        tables: Also build multi-index tables, of an index file.
 
     Returns:
-        Number of codes.
+        Number of codes; of those that are new in ClickHouse's table.
 
     Raises:
+        InputError: Tables for a store.
+        StoreError: The engine is not installed or cannot be reached.
         FileError: The folder is not there or not finished, or the place cannot be written.
         FormatError: A file of it was changed.
     """
     folder = EncodedFolder.open(codes)
+    if engine_of(out) != "file":
+        if tables:
+            raise InputError("tables", expected="an index file", got=os.fspath(out), remedy="Leave --tables out.")
+        return fill_store(folder, os.fspath(out))
     built, kinds = HammingIndex(folder.bits), folder.manifest["columns"]
 
     def items() -> Iterator[Item]:
         for shard in folder.shards():
             built.add(shard.codes, shard.ids)
-            named = (shard.column(name) for name in ("key", "path", "caption"))
-            for key, path, text, columns in zip(*named, shard.columns(kinds), strict=True):
-                yield Item(key, path, text, columns)
+            yield from items_of(shard, kinds)
 
     write_catalogue(out, items(), model=folder.model, side=folder.manifest["side"])
     if tables:
@@ -67,23 +75,25 @@ class Found:
 
 
 def search(
-    index_path: str | os.PathLike[str],
+    index: str | os.PathLike[str],
     run: str | os.PathLike[str],
     queries: Sequence[Example],
     k: int,
     *,
     without_reference: bool = False,
+    where: str | None = None,
     say: Say = lambda line: None,
 ) -> list[list[Found]]:
-    """Search an index file with raw queries.
+    """Search an index file or a store with raw queries.
 
     Args:
-        index_path: What :func:`index` wrote.
+        index: What :func:`index` wrote: a path, or the address of a store.
         run: Run or model folder the codes were made with.
         queries: Examples that hold an image, a text, or both: a composed query.
         k: Answers a query.
         without_reference: Whether a query's own image is left out of its answers, as CIRR and Shoes do; it is found in
-            the catalogue by its path. FashionIQ leaves it in.
+            the index by its path. FashionIQ leaves it in.
+        where: Only items of which this SQL is true, such as ``"year > 2020"``; of a ClickHouse store alone.
         say: Told where an image to leave out is not in the index.
 
     Returns:
@@ -91,42 +101,43 @@ def search(
 
     Raises:
         FormatError: The index holds codes of another model.
-        InputError: A composed query, and a method that knows none.
+        InputError: A composed query, and a method that knows none; a condition that cannot be evaluated.
+        StoreError: The engine is not installed or cannot be reached.
     """
-    opened = HammingIndex.load(index_path, mmap=True)
-    catalogue = read_catalogue(index_path, len(opened))
-    retriever = Retriever.from_pretrained(run)
-    if catalogue.model != retriever.fingerprint():
-        raise FormatError(
-            str(index_path),
-            expected=f"codes of the model in {run}",
-            got="codes of another model",
-            remedy="Search with the run they were encoded with, or encode and index again with this one.",
+    gallery = open_gallery(index)
+    with gallery.store:
+        retriever = Retriever.from_pretrained(run)
+        if gallery.model != retriever.fingerprint():
+            raise FormatError(
+                os.fspath(index), expected=f"codes of the model in {run}",
+                got="codes of another model" if gallery.model else "codes of an unknown model",
+                remedy="Search with the run they were encoded with, or encode and index again with this one.",
+            )  # fmt: skip
+        own = [_own_ids(query, gallery, say) if without_reference else set[int]() for query in queries]
+        most = k + max(map(len, own), default=0)
+        hits = gallery.search(Codes.concatenate([retriever.encode([query]) for query in queries]), most, where)
+        ids = np.unique(hits.ids[hits.ids >= 0])
+        items = dict(zip(ids.tolist(), gallery.items(ids), strict=True))
+    answers = []
+    for left_out, distances, found in zip(own, hits.distances.tolist(), hits.ids.tolist(), strict=True):
+        near = zip(distances, found, strict=True)
+        answers.append(
+            [Found(distance, items[each]) for distance, each in near if each >= 0 and each not in left_out][:k]
         )
-    own = [_rows_of(query, catalogue.items, say) if without_reference else set[int]() for query in queries]
-    most = k + max(map(len, own), default=0)
-    hits: Hits = opened.search(Codes.concatenate([retriever.encode([query]) for query in queries]), most)
-    rows, found = np.searchsorted(opened.ids, hits.ids), []
-    for left_out, distances, ids, places in zip(own, hits.distances, hits.ids, rows, strict=True):
-        answers = [
-            Found(int(distance), catalogue.items[row])
-            for distance, item, row in zip(distances, ids, places, strict=True)
-            if item >= 0 and int(row) not in left_out
-        ]
-        found.append(answers[:k])
-    return found
+    return answers
 
 
-def _rows_of(query: Example, items: Sequence[Item], say: Say) -> set[int]:
-    """The rows of an index that are the image of a query."""
+def _own_ids(query: Example, gallery: Gallery, say: Say) -> set[int]:
+    """The ids in a gallery that are the image of a query."""
     if not isinstance(query.image, (str, os.PathLike)):
         return set()
     real = os.path.realpath(query.image)
-    names = {os.path.basename(query.image), os.path.basename(real)}
-    rows = {
-        row for row, item in enumerate(items)
-        if os.path.basename(item.path) in names and os.path.realpath(item.path) == real
-    }  # fmt: skip
-    if not rows:
+    ids = gallery.named({os.path.basename(query.image), os.path.basename(real)})
+    own = {
+        number
+        for number, item in zip(ids.tolist(), gallery.items(ids), strict=True)
+        if os.path.realpath(item.path) == real
+    }
+    if not own:
         say(f"{query.image} is not in the index under this path: nothing to leave out")
-    return rows
+    return own

@@ -19,7 +19,7 @@ from hashret.errors import InputError
 from hashret.stores.address import Address
 from hashret.stores.store import OpenStore, Store
 
-__all__ = ["STORES", "OpenStore", "Store", "open_store"]
+__all__ = ["STORES", "OpenStore", "Store", "engine_of", "open_store"]
 
 
 def _file(address: Address) -> OpenStore:
@@ -35,13 +35,13 @@ def _ray(address: Address) -> OpenStore:
 
 
 def _chdb(address: Address) -> OpenStore:
-    from hashret.stores.clickhouse import open_chdb
+    from hashret.stores.clickhouse_opening import open_chdb
 
     return open_chdb(address)
 
 
 def _clickhouse(address: Address) -> OpenStore:
-    from hashret.stores.clickhouse import open_clickhouse
+    from hashret.stores.clickhouse_opening import open_clickhouse
 
     return open_clickhouse(address)
 
@@ -77,16 +77,29 @@ def open_store(address: str | os.PathLike[str]) -> OpenStore:
         ...     store.search(np.array([[0]], np.uint8), k=2).ids.tolist()
         [[0, 1]]
     """
-    text = os.fspath(address)
+    text, engine = os.fspath(address), engine_of(address)
     if os.path.exists(text):
-        return STORES["file"](Address.read("file:" + quote(text)))
+        return STORES[engine](Address.read("file:" + quote(text)))
+    return STORES[engine](Address.read(text if text.startswith(engine + ":") else "file:" + text))
+
+
+def engine_of(address: str | os.PathLike[str]) -> str:
+    """The engine of an address, a name of STORES; a path is one of ``file``.
+
+    Raises:
+        InputError: There is no such engine.
+
+    Example:
+        >>> engine_of("chdb:photos.chdb"), engine_of("runs/photos.index")
+        ('chdb', 'file')
+    """
+    text = os.fspath(address)
     scheme = text.partition(":")[0] if ":" in text else "file"
-    if scheme not in STORES and (len(scheme) == 1 or "/" in scheme or os.sep in scheme):
-        scheme = "file"  # a colon within a path
+    if os.path.exists(text) or (scheme not in STORES and (len(scheme) == 1 or "/" in scheme or os.sep in scheme)):
+        return "file"  # a colon within a path
     if scheme not in STORES:
         raise InputError(
             "address", expected=f"one of {', '.join(f'{name}:' for name in STORES)} or a path", got=f"{scheme}:",
             remedy="Write ./ before a path that has a colon in its name.",
         )  # fmt: skip
-    read = Address.read(text if text.startswith(scheme + ":") else "file:" + text)
-    return STORES[scheme](read)
+    return scheme

@@ -14,9 +14,12 @@ distributed table, whose shards each find their k nearest rows before they are m
         ENGINE = ReplicatedMergeTree('/clickhouse/tables/{shard}/codes', '{replica}') ORDER BY id;
     CREATE TABLE codes ON CLUSTER main AS codes_local
         ENGINE = Distributed(main, currentDatabase(), codes_local, cityHash64(id))
-        COMMENT 'hashret.codes/1 bits=64';
+        COMMENT 'hashret.codes/1 bits=64 model=FINGERPRINT';
     CREATE TABLE codes_numbers ON CLUSTER main (largest Int64)
         ENGINE = ReplicatedMergeTree('/clickhouse/tables/codes_numbers', '{replica}') ORDER BY largest;
+
+FINGERPRINT is the ``model`` of an encoded folder's manifest.json, which ``hashret search`` compares with its run's; on
+one server :meth:`ClickHouseStore.load` notes it.
 
 Adding, loading and searching work through it; ClickHouse changes rows on the shards only, so that ``remove`` and
 ``replace`` refuse there and say which statement does it. Rows are added in blocks of a million, each whole or not at
@@ -26,8 +29,8 @@ all. One writer at a time: the engine does not keep ids unique by itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,18 +38,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashret.codes import Codes
 from hashret.encoded import EncodedFolder
-from hashret.errors import FileError, InputError, StoreError
+from hashret.errors import FormatError, InputError, StoreError
 from hashret.search import HammingIndex, Hits
 from hashret.search.inputs import LARGEST_ID, as_codes, as_ids, first_ids, ids_after, one_id_each, whole_number
-from hashret.stores.address import Address
 from hashret.stores.clickhouse_columns import columns_of, sql_type
 from hashret.stores.clickhouse_engine import BLOCK, Engine
 from hashret.stores.clickhouse_hits import TOGETHER, batches, hits_of, stacked
 from hashret.stores.clickhouse_sql import Condition, Table, Where, condition, one_of, quoted
-from hashret.stores.clickhouse_table import table_of
 from hashret.stores.store import Closing, ids_of
 
-__all__ = ["ClickHouseStore", "open_chdb", "open_clickhouse"]
+__all__ = ["ClickHouseStore"]
 
 _NAMED = 10_000  # ids of a statement
 
@@ -85,6 +86,12 @@ class ClickHouseStore(Closing):
     def ids(self) -> NDArray[np.int64]:
         """All ids, ascending, int64 (N,)."""
         return self._engine.numbers(f"SELECT id FROM {self._table.shown} ORDER BY id")[0].astype(np.int64)
+
+    @property
+    def model(self) -> str:
+        """Fingerprint of the model whose codes were loaded; "" where nobody noted it."""
+        self._open()
+        return self._table.model
 
     def __len__(self) -> int:
         """Number of codes."""
@@ -143,13 +150,14 @@ class ClickHouseStore(Closing):
 
         Raises:
             FileError: The folder is not one, or not done.
-            FormatError: A file of it is missing, damaged or was changed.
+            FormatError: A file of it is missing, damaged or was changed, or the table holds codes of another model.
             WidthError: Its codes have another width.
             InputError: A row's id is held with another code.
         """
         self._open()
-        added = 0
-        for shard in EncodedFolder.open(folder).shards():
+        added, opened = 0, EncodedFolder.open(folder)
+        self._note_model(opened)
+        for shard in opened.shards():
             codes, names = as_codes(shard.codes, self.bits, "codes"), one_id_each(shard.ids, len(shard.ids))
             metadata = shard.metadata
             held = self._known(names)
@@ -236,6 +244,41 @@ class ClickHouseStore(Closing):
             counts[query.astype(np.int64) + number * TOGETHER, distance.astype(np.int64)] = count
         return counts
 
+    def find(self, where: Where, parameters: Mapping[str, Any] | None = None) -> NDArray[np.int64]:
+        """Ids of the rows of which a condition is true, ascending, int64 (n,); arguments and errors as in search."""
+        rows = self._rows(None, where, parameters)
+        found = self._engine.numbers(f"SELECT id FROM {self._table.shown}{rows.and_also('')} ORDER BY id", rows)
+        return found[0].astype(np.int64)
+
+    def metadata(self, ids: ArrayLike, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
+        """Metadata of rows, such as those of an answer.
+
+        Args:
+            ids: n ids.
+            columns: Which; by default all.
+
+        Returns:
+            Column -> n values in the order of the ids.
+
+        Raises:
+            InputError: An id or a column that the store does not hold.
+            StoreError: The store is closed, or the engine refuses.
+        """
+        names, asked = list(self.columns) if columns is None else list(columns), as_ids(ids)
+        unknown = [name for name in names if name not in self.columns]
+        if unknown:
+            raise InputError(
+                "columns", expected=f"some of {', '.join(self.columns)}", got=unknown[0], remedy="Correct the name."
+            )
+        self._check_held(np.unique(asked))
+        told: dict[int, tuple[Any, ...]] = {}
+        shown = "".join(f", {quoted(name)}" for name in names)
+        for start in range(0, len(asked), _NAMED):
+            part = one_of(asked[start : start + _NAMED])
+            found = self._engine.rows(f"SELECT id{shown} FROM {self._table.shown} WHERE {part}")
+            told.update((int(row[0]), row[1:]) for row in found)
+        return {name: [told[number][place] for number in asked.tolist()] for place, name in enumerate(names)}
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write codes and ids, without metadata, as one index file; they pass through memory.
 
@@ -260,6 +303,17 @@ class ClickHouseStore(Closing):
         """What may answer."""
         self._open()
         return condition(where, parameters, ids_of(allowed, self), self._columns)
+
+    def _note_model(self, folder: EncodedFolder) -> None:
+        """Refuse codes of another model than the table's; an empty table that has none takes the folder's."""
+        if self.model not in ("", folder.model):
+            raise FormatError(
+                str(folder.path), expected=f"codes of the model {self.model}, as the table holds", got=folder.model,
+                remedy="Load them into another table.",
+            )  # fmt: skip
+        if not self.model and folder.model.isalnum() and not len(self) and not self._distributed():
+            self._table = replace(self._table, model=folder.model)
+            self._engine.run(f"ALTER TABLE {self._table.shown} MODIFY COMMENT '{self._table.comment}'")
 
     def _described(self) -> dict[str, str]:
         """Column -> type."""
@@ -311,16 +365,19 @@ class ClickHouseStore(Closing):
         Raises:
             StoreError: The table is distributed.
         """
-        engine = self._engine.rows(
-            "SELECT engine FROM system.tables WHERE database = {d:String} AND name = {t:String}",
-            {"d": self._table.database, "t": self._table.name},
-        )
-        if engine and engine[0][0] == "Distributed":
+        if self._distributed():
             raise StoreError(
                 self.name, expected="a table whose rows can be changed", got="a distributed one",
                 remedy=f"Change the shards: {statement}.",
             )  # fmt: skip
         return self._table.shown
+
+    def _distributed(self) -> bool:
+        engine = self._engine.rows(
+            "SELECT engine FROM system.tables WHERE database = {d:String} AND name = {t:String}",
+            {"d": self._table.database, "t": self._table.name},
+        )
+        return bool(engine) and engine[0][0] == "Distributed"
 
     def _widen(self, rows: Any) -> None:
         """Add the columns that rows have and the table lacks."""
@@ -329,56 +386,3 @@ class ClickHouseStore(Closing):
                 added = f"ADD COLUMN IF NOT EXISTS {quoted(field.name)} {sql_type(field)}"
                 self._engine.run(f"ALTER TABLE {self._table.shown} {added}")
         self._columns = self._described()
-
-
-def open_chdb(address: Address) -> ClickHouseStore:
-    """Open ``chdb:PATH?table=codes``: ClickHouse within this process, its files in a folder.
-
-    A process holds one such folder open at a time. Options: ``table`` (default ``codes``), ``bits`` of a new table.
-
-    Raises:
-        StoreError: chdb is not installed, another folder is open, or there is no table and no ``bits`` for one.
-        FileError: There is no such folder, and no ``bits``.
-        WidthError: The table holds codes of another width.
-    """
-    address.only("table", "bits")
-    path = Path(address.local())
-    if not path.exists() and "bits" not in address.options:
-        raise FileError(
-            str(path), expected="a folder of chdb", got="nothing there", remedy="Give ?bits=WIDTH to begin one."
-        )
-    return _opened(Engine.embedded(address), "default", address)
-
-
-def open_clickhouse(address: Address) -> ClickHouseStore:
-    """Open ``clickhouse://user@host:8123/database?table=codes`` over HTTP.
-
-    Options: ``table`` (default ``codes``), ``bits`` of a new table, ``secure=true`` for HTTPS. The password is in the
-    address or, better, in ``$CLICKHOUSE_PASSWORD``.
-
-    Raises:
-        StoreError: clickhouse-connect is not installed, the server does not answer or is too old, or there is no table
-            and no ``bits`` for one.
-        WidthError: The table holds codes of another width.
-    """
-    address.only("table", "bits", "secure")
-    secure = address.options.get("secure", "false")
-    if not address.host or secure not in ("true", "false"):
-        raise InputError(
-            f"address {address.shown}", expected="clickhouse://host:port/database, secure=true or false",
-            got=f"host {address.host!r}, secure={secure}", remedy="Name the server.",
-        )  # fmt: skip
-    database = address.path.strip("/") or "default"
-    return _opened(Engine.server(address, database, secure=secure == "true"), database, address)
-
-
-def _opened(engine: Engine, database: str, address: Address) -> ClickHouseStore:
-    """The store over an engine, its table made where there is none."""
-    try:
-        table, statements = table_of(engine, database, address)
-        for statement in statements:
-            engine.run(statement)
-        return ClickHouseStore(engine, table)
-    except BaseException:
-        engine.close()
-        raise

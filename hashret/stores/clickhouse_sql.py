@@ -144,11 +144,13 @@ class Table:
         database: Its database.
         name: Its name.
         bits: Width of a code.
+        model: Fingerprint of the model whose codes they are, hexadecimal; "" if nobody noted it.
     """
 
     database: str
     name: str
     bits: int
+    model: str = ""
 
     @property
     def width(self) -> int:
@@ -165,11 +167,16 @@ class Table:
         """In a statement, the name of the table that remembers the largest id of removed codes."""
         return f"{quoted(self.database)}.{quoted(self.name + '_numbers')}"
 
+    @property
+    def comment(self) -> str:
+        """What it says of its codes."""
+        return f"hashret.codes/1 bits={self.bits}" + (f" model={self.model}" if self.model else "")
+
     def made(self) -> list[str]:
         """Statements that make it on a single server."""
         return [
             f"CREATE TABLE IF NOT EXISTS {self.shown} (id Int64, code FixedString({self.width})) "
-            f"ENGINE = MergeTree ORDER BY id COMMENT 'hashret.codes/1 bits={self.bits}'",
+            f"ENGINE = MergeTree ORDER BY id COMMENT '{self.comment}'",
             f"CREATE TABLE IF NOT EXISTS {self.numbers} (largest Int64) ENGINE = MergeTree ORDER BY largest",
         ]
 

@@ -39,7 +39,8 @@ def table_of(engine: Engine, database: str, address: Address) -> tuple[Table, li
         table = Table(database, name, bits or 0)
         return table, table.made()
     comment, kind = found[0]
-    said, width = re.search(r"hashret\.codes/1 bits=(\d+)", comment), re.fullmatch(r"FixedString\((\d+)\)", kind or "")
+    said = re.search(r"hashret\.codes/1 bits=(\d+)(?: model=(\w+))?", comment)
+    width = re.fullmatch(r"FixedString\((\d+)\)", kind or "")
     if not width:
         raise StoreError(
             f"{database}.{name}", expected="a column code FixedString(n)", got=kind or "none",
@@ -48,4 +49,4 @@ def table_of(engine: Engine, database: str, address: Address) -> tuple[Table, li
     have = int(said[1]) if said else bits or 8 * int(width[1])
     check_bits(have, bits, f"{database}.{name}")
     check_bits(8 * int(width[1]), 8 * -(-have // 8), f"{database}.{name}")
-    return Table(database, name, have), []
+    return Table(database, name, have, (said[2] or "") if said else ""), []

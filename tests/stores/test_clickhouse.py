@@ -142,6 +142,31 @@ def test_a_folder_of_codes_is_loaded_once(address, tmp_path):
             store.load(folder)
 
 
+def test_a_loaded_table_knows_its_model_and_tells_the_metadata_of_hits(address, tmp_path):
+    with open_store(address("told", f"bits={BITS}")) as store:
+        assert store.model == ""
+        store.load(_encoded(tmp_path / "encoded"))
+    with open_store(address("told")) as store:
+        assert store.model == "m"
+        ids = store.search(CODES[5:6], 3).ids[0]
+        told = store.metadata(ids[[2, 0, 0]], ["caption", "key"])
+        numbers = (ids[[2, 0, 0]] - 10**12).tolist()
+        assert told == {"caption": [f"number {n}" for n in numbers], "key": [f"{n}.jpg" for n in numbers]}
+        assert set(store.metadata([])) == {"key", "path", "caption"}
+        assert store.find("endsWith(key, {e:String})", {"e": "17.jpg"}).tolist() == [
+            10**12 + n for n in range(ITEMS) if str(n).endswith("17")
+        ]
+        with pytest.raises(InputError, match="1 unknown"):
+            store.metadata([1])
+        with pytest.raises(InputError, match="got year"):
+            store.metadata(ids, ["year"])
+        other = _encoded(tmp_path / "other")
+        manifest = (other / "manifest.json").read_text().replace('"model": "m"', '"model": "n"')
+        (other / "manifest.json").write_text(manifest)
+        with pytest.raises(FormatError, match="codes of the model m.*got n"):
+            store.load(other)
+
+
 def test_folders_that_are_not_done_have_a_named_error(address, tmp_path):
     with open_store(address("none", f"bits={BITS}")) as store:
         with pytest.raises(FileError, match="a folder that hashret encode wrote"):
