@@ -106,19 +106,17 @@ def encode(
             got=f"shard_index {shard_index}, num_shards {num_shards}, shard_size {shard_size}",
             remedy="Count the runs from 0.",
         )  # fmt: skip
+    if runner not in ("local", "ray"):
+        raise InputError("runner", expected="'local' or 'ray'", got=repr(runner), remedy="Say one of them.")
     job = EncodingJob(
         os.fspath(run), source if isinstance(source, Source) else os.fspath(source), side, os.fspath(out), embeddings,
         shard_size, workers, timeout, split, image_column, text_column, device,
     )  # fmt: skip
     encoder = job.begin(say)
     tally = EncodingTally(
-        encoder.folder,
-        encoder.source.name,
-        shard_size=shard_size,
-        runs=num_shards,
-        index=shard_index,
+        encoder.folder, encoder.source.name, shard_size=shard_size, runs=num_shards, index=shard_index,
         most=max_failures,
-    )
+    )  # fmt: skip
     encoder.folder.clear(lambda number: number % num_shards == shard_index)
     if num_shards == 1:
         encoder.folder.clear_beside()
