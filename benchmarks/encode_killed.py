@@ -6,8 +6,8 @@
 
 ``--items`` pictures are drawn into files (JPEG of 64 x 64; one in 997 is torn, one empty, one a text), and
 ``hashret encode`` runs over them in a process of its own: once undisturbed, then into another folder with ``kill -9``
-at ``--kills`` random moments, each followed by the same command. The moments are drawn evenly (``--seed``) over what
-both together should take: the time of the undisturbed run, and that of starting once more after each. With
+at ``--kills`` random moments, each followed by the same command. How long a process lives is drawn (``--seed``) between
+0 and twice what would spread the kills that are left over the work that is left, going by the undisturbed run. With
 ``--runner ray`` the second pass is one run on a Ray cluster of this machine, of which ``--kill-worker`` kills one of
 the workers at a random moment.
 
@@ -140,13 +140,14 @@ def undisturbed(args: argparse.Namespace, photos: Path, out: Path) -> Row:
 def killed(args: argparse.Namespace, photos: Path, out: Path, calm: Row) -> Row:
     """Runs that are killed at random moments, and one that comes to its end."""
     chance = np.random.default_rng(args.seed)
-    expected = calm["seconds"] + args.kills * calm["starting"]
-    lives = np.diff(np.sort(chance.uniform(0, expected, args.kills)), prepend=0.0)
     hit: Counter[str] = Counter()
     begun, peak = time.monotonic(), 0.0
-    for life in lives:
+    for left in range(args.kills, 0, -1):
+        work = (1 - _shards_done(out) * args.shard_size / args.items) * (calm["seconds"] - calm["starting"])
+        mean = calm["starting"] + work / (left + 1)
+        life = min(float(chance.uniform(0, 2 * mean)), 0.9 * (calm["starting"] + work))
         encoding = Encoding(args, photos, out)
-        if encoding.wait(float(life)):
+        if encoding.wait(life):
             hit["after the last"] += 1
             continue
         orphans = encoding.kill()
@@ -161,14 +162,17 @@ def killed(args: argparse.Namespace, photos: Path, out: Path, calm: Row) -> Row:
 def _moment(out: Path, decoders: list[int], args: argparse.Namespace) -> str:
     """Where a kill hit, as far as what it left shows."""
     if not decoders:
-        done = len(list((out / "stats").glob("[0-9]*.json"))) if (out / "stats").exists() else 0
-        return "after the last" if done * args.shard_size >= args.items else "while it started"
+        return "after the last" if _shards_done(out) * args.shard_size >= args.items else "while it started"
     marked = {path.stem for path in (out / "stats").glob("[0-9]*.json")}
     unmarked = {
         path.stem for part in ("codes", "metadata", "failures") for path in (out / part).glob("[0-9]*")
     } - marked
     unnamed = [path for part in ("codes", "metadata", "failures", "stats") for path in (out / part).glob(".*")]
     return "while files were written" if unmarked or unnamed else "within a shard"
+
+
+def _shards_done(out: Path) -> int:
+    return len(list((out / "stats").glob("[0-9]*.json")))
 
 
 def _check_dead(processes: list[int]) -> None:
@@ -194,7 +198,7 @@ def on_ray(args: argparse.Namespace, photos: Path, out: Path) -> Row:
     encoding = Encoding(args, photos, out, "--runner", "ray", "--ray-workers", str(args.ray_workers))
     hit: Counter[str] = Counter()
     while args.kill_worker and not hit and not encoding.wait(0.05):
-        done = len(list((out / "stats").glob("[0-9]*.json"))) if (out / "stats").exists() else 0
+        done = _shards_done(out)
         working = [each for each in descendants(encoding.pid) if _encodes(each)] if done >= share * shards else []
         if working:
             decoders = descendants(working[0])[1:]
