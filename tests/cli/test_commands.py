@@ -77,7 +77,7 @@ def test_a_run_folder_explains_itself(world):
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [row["stage"] for row in log] == ["image_to_text", "text_to_image", "embedding", "codes"]
     assert log[2]["validation"] > 0
-    assert set(log[2]["losses"]) == {"classification", "invariance", "contrast", "intra", "generative"}
+    assert set(log[2]["losses"]) == {"classification", "invariance", "contrast", "generative"}
     assert "torch" in json.loads((run / "environment.json").read_text(encoding="utf-8"))["packages"]
 
 
