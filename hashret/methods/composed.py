@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hashret.errors import InputError
 from hashret.losses import batch_classification, equal_rows
 from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, alike, clamped_scale, not_negatives
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
@@ -82,7 +83,8 @@ class Composed(Method):
     """A method for composed queries; a subclass says how image and text become one.
 
     Raises:
-        InputError: Heads ``none`` or ``residual`` over encoders that are not ``dimension`` wide.
+        InputError: Heads ``none`` or ``residual`` over encoders that are not ``dimension`` wide; ``against_reference``,
+            and the query is the reference itself.
     """
 
     stages: ClassVar[tuple[Stage, ...]] = (
@@ -114,6 +116,11 @@ class Composed(Method):
             image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
         )
         o = options
+        if o.against_reference and not self.reads_texts:
+            raise InputError(
+                "against_reference", expected="false for a method that reads no texts", got="true",
+                remedy="Its query is the reference itself: leave the option out.",
+            )  # fmt: skip
         self._image_encoder, self._text_encoder = trainable(image), trainable(text)
         self.image_head = self._head(image, "images")
         self.text_head = self._head(text, "texts") if self.reads_texts else None

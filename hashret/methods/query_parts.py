@@ -12,40 +12,16 @@ from typing import ClassVar
 from torch import Tensor
 
 from hashret.errors import InputError
-from hashret.methods.composed import Composed, ComposedOptions
-from hashret.models.features import Encoder, Inputs
+from hashret.methods.composed import Composed
+from hashret.models.features import Inputs
 
 __all__ = ["ImageOnly", "Sum", "TextOnly"]
 
 
 class ImageOnly(Composed):
-    """The reference alone asks; texts are not even encoded. ``options`` is a ComposedOptions.
-
-    Raises:
-        InputError: ``against_reference``: query and reference are one and the same here.
-    """
+    """The reference alone asks; texts are not even encoded. ``options`` is a ComposedOptions."""
 
     reads_texts: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        image: Encoder,
-        text: Encoder,
-        *,
-        classes: int,
-        words: int,
-        options: ComposedOptions,
-        words_nonnegative: bool = True,
-    ) -> None:
-        """Build head and hash layer."""
-        if options.against_reference:
-            raise InputError(
-                "against_reference", expected="false for image_only", got="true",
-                remedy="Its query is the reference itself: leave the option out.",
-            )  # fmt: skip
-        super().__init__(
-            image, text, classes=classes, words=words, options=options, words_nonnegative=words_nonnegative
-        )
 
     def compose(self, image: Tensor, text: Tensor) -> Tensor:
         """The image's features."""

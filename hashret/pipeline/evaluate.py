@@ -7,18 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from hashret.errors import DataError, InputError
+from hashret.errors import InputError
 from hashret.evaluation import PRESETS, Scores, evaluate, parse_metrics
 from hashret.evaluation.presets import Preset
 from hashret.evaluation.scorefile import ScoreFile, TaskFacts, digest_of
 from hashret.examples import Pair, Task
 from hashret.floors import cca_codes, no_cca, random_codes, untrained_retriever
 from hashret.models import Side
-from hashret.pipeline.demands import check_demands
-from hashret.pipeline.train import Say, device_named, freeze, load_data, read_recipe
+from hashret.pipeline.train import Say
+from hashret.pipeline.trained_run import TrainedRun
 from hashret.recipe import Recipe
 from hashret.retriever import Retriever
-from hashret.run import Run
 
 __all__ = ["By", "Database", "Results", "evaluate_run", "facts_of", "untrained_name"]
 
@@ -124,20 +123,8 @@ def evaluate_run(
             "encoded"; a "learned" one, which no method of METHODS has.
     """
     _check_choices(by, database)
-    run = Run.open(folder)
-    content, root = run.recipe()
-    recipe = read_recipe(content)
-    device = device_named(recipe.training.device)
-    retriever = Retriever.from_pretrained(run.folder, device=device)
-    dataset, _ = load_data(recipe, root if data is None else os.fspath(data), lambda note: None)
-    if not dataset.test:
-        raise DataError(
-            f"dataset {dataset.name}",
-            expected="test tasks",
-            got="none",
-            remedy="Set data.test to a split that is there.",
-        )
-    check_demands(recipe.method.name, dataset)
+    trained = TrainedRun.open(folder, data)
+    run, recipe, retriever, dataset = trained.run, trained.recipe, trained.retriever, trained.dataset
     if database == "fused":
         for task in dataset.test:
             task.pairs()
@@ -148,7 +135,7 @@ def evaluate_run(
     _check_metrics(asked, by)
     policy = recipe.evaluation.ties if ties is None else ties
     facts = {task.name: facts_of(task, database) for task in dataset.test}
-    dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
+    dataset = trained.frozen(say)
     own = retriever.encode if by == "codes" else retriever.embed
     rows: dict[str, Represent] = {type(retriever.method).__name__: own}
     if floors and by == "codes":

@@ -14,16 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashret.codes import Codes
-from hashret.errors import DataError
 from hashret.evaluation import evaluate, precision_recall, precision_recall_by_rank
 from hashret.evaluation.classes import by_class
 from hashret.evaluation.health import Health, code_health, pair_distances
 from hashret.examples import Example, Task
-from hashret.pipeline.demands import check_demands
-from hashret.pipeline.train import Say, device_named, freeze, load_data, read_recipe
+from hashret.pipeline.train import Say
+from hashret.pipeline.trained_run import TrainedRun
 from hashret.relevance import SharedLabels
-from hashret.retriever import Retriever
-from hashret.run import Run
 
 __all__ = ["AnswerFound", "ByClass", "Curves", "Findings", "QueryFound", "TaskFindings", "examine"]
 
@@ -124,19 +121,9 @@ def examine(
         FileError: No run, no trained model in it, or no data.
         DataError: The dataset has no test split, or one the method cannot be asked of.
     """
-    run = Run.open(folder)
-    content, root = run.recipe()
-    recipe = read_recipe(content)
-    device = device_named(recipe.training.device)
-    retriever = Retriever.from_pretrained(run.folder, device=device)
-    dataset, _ = load_data(recipe, root if data is None else os.fspath(data), lambda note: None)
-    if not dataset.test:
-        raise DataError(
-            f"dataset {dataset.name}", expected="test tasks", got="none", remedy="Set data.test to a split there is."
-        )
-    check_demands(recipe.method.name, dataset)
-    read = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
-    tasks, ties = {}, recipe.evaluation.ties
+    trained = TrainedRun.open(folder, data)
+    retriever, dataset, read = trained.retriever, trained.dataset, trained.frozen(say)
+    tasks, ties = {}, trained.recipe.evaluation.ties
     searched: dict[str, Codes] = {}
     asked: dict[str, Codes] = {}
     for task, inputs in zip(dataset.test, read.test, strict=True):

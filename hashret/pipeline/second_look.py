@@ -6,13 +6,13 @@ import os
 import tempfile
 from collections.abc import Sequence
 
-from hashret.errors import DataError, InputError
+from hashret.errors import InputError
 from hashret.evaluation import Scores, evaluate
 from hashret.evaluation.scorefile import ScoreFile
 from hashret.examples import Task
-from hashret.pipeline.demands import check_demands
 from hashret.pipeline.evaluate import Results, facts_of
-from hashret.pipeline.train import Say, device_named, freeze, load_data, read_recipe
+from hashret.pipeline.train import Say
+from hashret.pipeline.trained_run import TrainedRun
 from hashret.pipeline.two_stage import (
     FirstStage,
     Gallery,
@@ -25,7 +25,6 @@ from hashret.pipeline.two_stage import (
     ways_of,
 )
 from hashret.retriever import Retriever
-from hashret.run import Run
 from hashret.search.stored_rows import StoredAs
 
 __all__ = ["evaluate_second_look"]
@@ -67,21 +66,11 @@ def evaluate_second_look(
             that allows each query some answers only.
     """
     _check(shortlist, weight)
-    run = Run.open(folder)
-    content, root = run.recipe()
-    recipe = read_recipe(content)
-    device = device_named(recipe.training.device)
-    retriever = Retriever.from_pretrained(run.folder, device=device)
-    dataset, _ = load_data(recipe, root if data is None else os.fspath(data), lambda note: None)
-    if not dataset.test:
-        raise DataError(
-            f"dataset {dataset.name}", expected="test tasks", got="none",
-            remedy="Set data.test to a split that is there.",
-        )  # fmt: skip
-    check_demands(recipe.method.name, dataset)
+    trained = TrainedRun.open(folder, data)
+    run, retriever, dataset = trained.run, trained.retriever, trained.dataset
     for task in (*dataset.test, *(dataset.validation if weight is None else ())):
         check_everything(task)
-    dataset = freeze(recipe, dataset, retriever.method, retriever.processor, device, say)
+    dataset = trained.frozen(say)
     how, told = _chosen(retriever, dataset.validation, TwoStage(shortlist, by, weight or 0.0), weight, metrics)
     name, scores, times = type(retriever.method).__name__, dict[str, dict[str, Scores]](), dict[str, dict[str, float]]()
     for task in dataset.test:
