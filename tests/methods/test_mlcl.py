@@ -213,3 +213,16 @@ def test_a_stage_with_nothing_to_train_is_refused(tmp_path):
     )
     with pytest.raises(TrainingError, match=r"stages.text: expected something to train.*Set its epochs to 0"):
         learn(method, tmp_path, {"text": 1})
+
+
+def test_the_own_reference_is_one_more_wrong_answer_at_every_level():
+    def of(wrong):
+        torch.manual_seed(0)
+        return terms(build("mlcl", against_reference=wrong), "combiner")
+
+    without, with_it = of(False), of(True)
+    levels = {"fusion", "concatenation", "sum"}
+    assert all(with_it[name] > without[name] + 1e-4 for name in levels)
+    assert {name: with_it[name] for name in without.keys() - levels} == {
+        name: without[name] for name in without.keys() - levels
+    }
