@@ -7,7 +7,7 @@ untrained network also embeddings. None of them learns from labels. CCA knows im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from hashret.codes import Codes, binarize
 from hashret.examples import Example, Pair, Task
-from hashret.hashers import CCASign
-from hashret.hashers.hasher import LinearPairHasher
 from hashret.images import open_image
 from hashret.models import Inputs
 from hashret.regions import RegionFiles
 from hashret.retriever import Retriever, build_method
 from hashret.training.pairs import distinct
+
+if TYPE_CHECKING:
+    from hashret.hashers.hasher import LinearPairHasher
 
 __all__ = [
     "Encode",
@@ -109,6 +110,8 @@ def cca_codes(retriever: Retriever, pairs: Sequence[Pair], bits: int, seed: int,
         seed: Of the rotation.
         frozen: See :func:`read_vectors`.
     """
+    from hashret.hashers import CCASign  # scikit-learn loads slowly, and most commands measure nothing
+
     images, texts = [pair.query for pair in pairs], [pair.target for pair in pairs]
     if images[0].image is None:
         images, texts = texts, images

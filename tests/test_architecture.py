@@ -41,6 +41,7 @@ LIGHT = {
     "search", "hashers", "stores", "evaluation", "recipe", "run", "report", "serve", "cli",
 }  # fmt: skip
 HEAVY = {"torch", "torchvision", "transformers", "accelerate"}
+NEVER_AT_ONCE = {"torchvision", "transformers", "sklearn", "pandas", "datasets", "matplotlib"}
 NO_NOUNS = {"utils", "util", "common", "core", "base", "misc", "helpers"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
@@ -208,6 +209,13 @@ def test_light_rooms_load_without_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_command_loads_what_it_needs():
+    """Every process that encodes or searches imports the pipeline; what few of them use would double that time."""
+    program = f"import sys, hashret.pipeline; print(sorted({NEVER_AT_ONCE} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 # What is planted: the files of a tiny package, the check that has to find it, and what it has to say.

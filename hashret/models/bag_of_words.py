@@ -11,16 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
 from hashret.arrayfile import replace_file
 from hashret.errors import FileError, FormatError, InputError, TextError
 from hashret.models.features import TOKEN_STEP, Encoder, Features
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import CountVectorizer
 
 __all__ = ["STOP_WORDS", "BagOfWords", "Bags", "Vocabulary", "WordNumbers", "bag_of_words"]
 
@@ -36,6 +38,13 @@ STOP_WORDS = frozenset(_GRAMMAR.split())
 """English words that carry grammar rather than content; numbers, colours and words like "left" are not among them."""
 
 _WORD = r"\w+"
+
+
+def _counter(**options: Any) -> CountVectorizer:
+    """What finds words. Its import takes as long as all of hashret's others, and many a process counts no words."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    return CountVectorizer(token_pattern=_WORD, binary=True, **options)
 
 
 @dataclass(frozen=True)
@@ -81,9 +90,7 @@ class Vocabulary:
         """
         if size < 1:
             raise InputError("size", expected=">= 1", got=str(size), remedy="1,000 to 2,000 words are usual.")
-        counter = CountVectorizer(
-            token_pattern=_WORD, binary=True, stop_words=sorted(STOP_WORDS) if stop_words else None
-        )
+        counter = _counter(stop_words=sorted(STOP_WORDS) if stop_words else None)
         try:
             counts = np.asarray(counter.fit_transform(texts).sum(axis=0)).ravel()
         except ValueError as error:
@@ -100,7 +107,7 @@ class Vocabulary:
 
     @cached_property
     def _counter(self) -> CountVectorizer:
-        return CountVectorizer(token_pattern=_WORD, binary=True, vocabulary=list(self.words), dtype=np.float32)
+        return _counter(vocabulary=list(self.words), dtype=np.float32)
 
     @cached_property
     def _place(self) -> dict[str, int]:
