@@ -117,10 +117,11 @@ def hashret(*words: object) -> list[str]:
     return [sys.executable, "-m", "hashret", *map(str, words)]
 
 
-def fit_hashers(folder: Path, sample: int, contrastive: bool) -> dict[str, Path]:
+def fit_hashers(folder: Path, kinds: list[str], sample: int, contrastive: bool) -> dict[str, Path]:
     """A hasher of each kind, fitted on some rows; a network on a few, since how well it codes is not asked here."""
     fitted = {}
-    for name, (kind, bits) in KINDS.items():
+    for name in kinds:
+        kind, bits = KINDS[name]
         fitted[name] = folder / name.replace(" ", "-")
         words = (*_FIT, folder / "rows.npy", "--hasher", kind, "--bits", bits, "--sample", sample)
         measured(hashret(*words, "--out", fitted[name]), len(os.sched_getaffinity(0)))
@@ -175,7 +176,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> Iterator[Row]:
     if arguments.contrastive:
         write_rows(folder / "some.npy", min(arguments.rows, arguments.contrastive_rows), arguments.width, 1)
     write_rows(folder / "one.npy", 1, arguments.width, 2)
-    for kind, hasher in fit_hashers(folder, arguments.sample, arguments.contrastive).items():
+    for kind, hasher in fit_hashers(folder, arguments.kinds, arguments.sample, arguments.contrastive).items():
         bits, rows = int(kind.split()[1]), folder / ("some.npy" if hasher.is_dir() else "rows.npy")
         for threads in arguments.threads:
             found: dict[str, Row] = {}
@@ -219,6 +220,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, cores}))
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="hashers and bits")
     parser.add_argument("--sample", type=int, default=20_000, help="rows the hashers are fitted on")
     parser.add_argument("--contrastive", action="store_true", help="also the network")
     parser.add_argument("--contrastive-rows", type=int, default=100_000)

@@ -118,7 +118,7 @@ def send_mutants(address: str, count: int) -> dict[str, object]:
 
 
 def memory(process: subprocess.Popen[str]) -> tuple[int, int]:
-    """Megabytes the server holds, and those of mapped files: a page of one counts once it was read, and can be dropped."""
+    """Megabytes the server holds; and of mapped files, whose pages count once they were read and can be dropped."""
     held = psutil.Process(process.pid).memory_info()
     return (held.rss - held.shared) >> 20, held.shared >> 20
 
