@@ -28,7 +28,7 @@ from hashret.errors import HashretError, InputError
 from hashret.examples import Task
 from hashret.pipeline import load_data, read_recipe
 from hashret.pipeline.train import device_named, freeze
-from hashret.pipeline.two_stage import Gallery, Queries, TwoStage, milliseconds
+from hashret.pipeline.two_stage import Queries, TwoStage, TwoStageGallery, milliseconds
 from hashret.report import Cell, Sheet
 from hashret.retriever import Retriever
 from hashret.run import Run
@@ -36,7 +36,7 @@ from hashret.search import EmbeddingStore, HammingIndex, TokenStore, exhaustive
 from hashret.search.stored_rows import StoredAs
 
 
-def grown(retriever: Retriever, task: Task, size: int, folder: Path, dtype: StoredAs) -> Gallery:
+def grown(retriever: Retriever, task: Task, size: int, folder: Path, dtype: StoredAs) -> TwoStageGallery:
     """The task's gallery, repeated until it has ``size`` items."""
     count = len(task.gallery)
     whole, rest = divmod(size, count)
@@ -49,14 +49,14 @@ def grown(retriever: Retriever, task: Task, size: int, folder: Path, dtype: Stor
     index = HammingIndex(retriever.bits)
     for part in parts:
         index.add(codes[part])
-    return Gallery(
+    return TwoStageGallery(
         index,
         EmbeddingStore.write(folder / "embeddings", (embeddings[part] for part in parts), dtype="float32"),
         TokenStore.write(folder / "tokens", (tokens[part] for part in parts), dtype=dtype),
     )
 
 
-def timed(gallery: Gallery, queries: Queries, shortlist: int, count: int) -> dict[str, float]:
+def timed(gallery: TwoStageGallery, queries: Queries, shortlist: int, count: int) -> dict[str, float]:
     """Milliseconds a query by each way."""
     store, text = gallery.tokens, queries.texts
     assert store is not None

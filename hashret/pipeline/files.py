@@ -13,7 +13,7 @@ from hashret.codes import Codes
 from hashret.encoded import EncodedFolder
 from hashret.errors import FormatError, InputError
 from hashret.examples import Example
-from hashret.pipeline.gallery import Gallery, fill_store, items_of, open_gallery
+from hashret.pipeline.named_store import NamedStore, fill_store, items_of, open_named
 from hashret.pipeline.train import Say
 from hashret.retriever import Retriever
 from hashret.search import EmbeddingStore, HammingIndex
@@ -104,20 +104,20 @@ def search(
         InputError: A composed query, and a method that knows none; a condition that cannot be evaluated.
         StoreError: The engine is not installed or cannot be reached.
     """
-    gallery = open_gallery(index)
-    with gallery.store:
+    named = open_named(index)
+    with named.store:
         retriever = Retriever.from_pretrained(run)
-        if gallery.model != retriever.fingerprint():
+        if named.model != retriever.fingerprint():
             raise FormatError(
                 os.fspath(index), expected=f"codes of the model in {run}",
-                got="codes of another model" if gallery.model else "codes of an unknown model",
+                got="codes of another model" if named.model else "codes of an unknown model",
                 remedy="Search with the run they were encoded with, or encode and index again with this one.",
             )  # fmt: skip
-        own = [_own_ids(query, gallery, say) if without_reference else set[int]() for query in queries]
+        own = [_own_ids(query, named, say) if without_reference else set[int]() for query in queries]
         most = k + max(map(len, own), default=0)
-        hits = gallery.search(Codes.concatenate([retriever.encode([query]) for query in queries]), most, where)
+        hits = named.search(Codes.concatenate([retriever.encode([query]) for query in queries]), most, where)
         ids = np.unique(hits.ids[hits.ids >= 0])
-        items = dict(zip(ids.tolist(), gallery.items(ids), strict=True))
+        items = dict(zip(ids.tolist(), named.items(ids), strict=True))
     answers = []
     for left_out, distances, found in zip(own, hits.distances.tolist(), hits.ids.tolist(), strict=True):
         near = zip(distances, found, strict=True)
@@ -127,15 +127,15 @@ def search(
     return answers
 
 
-def _own_ids(query: Example, gallery: Gallery, say: Say) -> set[int]:
-    """The ids in a gallery that are the image of a query."""
+def _own_ids(query: Example, named: NamedStore, say: Say) -> set[int]:
+    """The ids in a store that are the image of a query."""
     if not isinstance(query.image, (str, os.PathLike)):
         return set()
     real = os.path.realpath(query.image)
-    ids = gallery.named({os.path.basename(query.image), os.path.basename(real)})
+    ids = named.named({os.path.basename(query.image), os.path.basename(real)})
     own = {
         number
-        for number, item in zip(ids.tolist(), gallery.items(ids), strict=True)
+        for number, item in zip(ids.tolist(), named.items(ids), strict=True)
         if os.path.realpath(item.path) == real
     }
     if not own:

@@ -15,9 +15,9 @@ from hashret.pipeline.train import Say
 from hashret.pipeline.trained_run import TrainedRun
 from hashret.pipeline.two_stage import (
     FirstStage,
-    Gallery,
     Queries,
     TwoStage,
+    TwoStageGallery,
     check_everything,
     choose_weight,
     ended,
@@ -75,7 +75,8 @@ def evaluate_second_look(
     name, scores, times = type(retriever.method).__name__, dict[str, dict[str, Scores]](), dict[str, dict[str, float]]()
     for task in dataset.test:
         with tempfile.TemporaryDirectory(dir=run.folder) as place:
-            gallery, queries = Gallery.write(retriever, task.gallery, place, dtype), Queries.of(retriever, task.queries)
+            gallery = TwoStageGallery.write(retriever, task.gallery, place, dtype)
+            queries = Queries.of(retriever, task.queries)
             for way, search in ways_of(gallery, how).items():
                 row = f"{name}, {way}"
                 found = evaluate(ended(search(queries)), task.relevance, metrics, unanswered="zero")

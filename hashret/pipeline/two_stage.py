@@ -41,7 +41,7 @@ from hashret.search.stored_rows import StoredAs
 
 __all__ = [
     "FirstStage",
-    "Gallery",
+    "TwoStageGallery",
     "Queries",
     "TwoStage",
     "choose_weight",
@@ -106,7 +106,7 @@ class Queries:
 
 
 @dataclass(frozen=True, eq=False)
-class Gallery:
+class TwoStageGallery:
     """N items as every stage needs them: an index of codes, and stores of embeddings and tokens mapped from files.
 
     Attributes:
@@ -123,7 +123,7 @@ class Gallery:
     def write(
         cls, retriever: Retriever, examples: Sequence[Example], folder: str | os.PathLike[str],
         dtype: StoredAs = "float16",
-    ) -> Gallery:  # fmt: skip
+    ) -> TwoStageGallery:  # fmt: skip
         """Encode a gallery into a folder: embeddings as float32, tokens as ``dtype``."""
         place, index = Path(folder), HammingIndex(retriever.bits)
         index.add(retriever.encode(examples))
@@ -214,7 +214,7 @@ def fine_ranking(retriever: Retriever, task: Task) -> Hits:
     """
     check_everything(task)
     with tempfile.TemporaryDirectory() as folder:
-        gallery = Gallery.write(retriever, task.gallery, folder, "float32")
+        gallery = TwoStageGallery.write(retriever, task.gallery, folder, "float32")
         return gallery.search_all(Queries.of(retriever, task.queries)).hits()
 
 
@@ -243,7 +243,8 @@ def choose_weight(
     found = dict.fromkeys(weights, 0.0)
     for task in tasks:
         with tempfile.TemporaryDirectory() as folder:
-            gallery, queries = Gallery.write(retriever, task.gallery, folder), Queries.of(retriever, task.queries)
+            gallery = TwoStageGallery.write(retriever, task.gallery, folder)
+            queries = Queries.of(retriever, task.queries)
             listed = gallery.first(queries, how)
             for weight in weights:
                 answers = gallery.second(queries, listed, TwoStage(how.shortlist, how.by, weight))
@@ -253,7 +254,7 @@ def choose_weight(
     return TwoStage(how.shortlist, how.by, best), found
 
 
-def ways_of(gallery: Gallery, how: TwoStage) -> dict[str, Callable[[Queries], Scored]]:
+def ways_of(gallery: TwoStageGallery, how: TwoStage) -> dict[str, Callable[[Queries], Scored]]:
     """Each way of searching a gallery: by stage 1 alone, by both, and by the fine score of everything."""
     return {
         "first stage": lambda queries: gallery.first(queries, how),

@@ -12,7 +12,7 @@ from hashret.examples import Example, Task
 from hashret.methods import METHODS
 from hashret.models import Processor, TokenEncoder, VectorEncoder
 from hashret.pipeline import evaluate_second_look, read_recipe, train
-from hashret.pipeline.two_stage import Gallery, Queries, TwoStage, choose_weight, ended, fine_ranking, ways_of
+from hashret.pipeline.two_stage import Queries, TwoStage, TwoStageGallery, choose_weight, ended, fine_ranking, ways_of
 from hashret.relevance import SameInstance
 from hashret.retriever import Retriever
 
@@ -57,7 +57,7 @@ every_way = pytest.mark.parametrize(
 @every_way
 def test_a_shortlist_of_everything_is_the_exhaustive_ranking(name, direction, by, tmp_path):
     retriever, task = retriever_of(name), task_of(name, direction)
-    gallery, queries = Gallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
+    gallery, queries = TwoStageGallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
     whole = gallery.search_all(queries)
     assert gallery.search(queries, TwoStage(ITEMS, by)) == whole
     assert gallery.search(queries, TwoStage(10 * ITEMS, by)) == whole
@@ -68,7 +68,7 @@ def test_a_shortlist_of_everything_is_the_exhaustive_ranking(name, direction, by
 def test_the_second_stage_orders_the_shortlist_by_the_method_s_score(name, direction, by, tmp_path):
     """Against the method's own score of each pair, plus the weighted score of the first stage."""
     retriever, task = retriever_of(name), task_of(name, direction)
-    gallery = Gallery.write(retriever, task.gallery, tmp_path, "float32")
+    gallery = TwoStageGallery.write(retriever, task.gallery, tmp_path, "float32")
     queries, how = Queries.of(retriever, task.queries), TwoStage(7, by, 3.0)
     listed, found = gallery.first(queries, how), gallery.search(queries, how)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def test_the_second_stage_orders_the_shortlist_by_the_method_s_score(name, direc
 @pytest.mark.parametrize("name", SIZES)
 def test_what_the_shortlist_leaves_out_is_a_miss(name, tmp_path):
     retriever, task = retriever_of(name), task_of(name)
-    gallery, queries = Gallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
+    gallery, queries = TwoStageGallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
     how = TwoStage(5, "embedding")
     listed = gallery.first(queries, how)
     inside = np.mean([row in ids for row, ids in enumerate(listed.ids)])
@@ -96,7 +96,7 @@ def test_what_the_shortlist_leaves_out_is_a_miss(name, tmp_path):
 
 def test_codes_as_the_first_stage_give_their_share_of_equal_bits(tmp_path):
     retriever, task = retriever_of("icone"), task_of("icone")
-    gallery, queries = Gallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
+    gallery, queries = TwoStageGallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
     listed = gallery.first(queries, TwoStage(3, "codes"))
     ours, theirs = (retriever.encode(side).unpack() for side in (task.queries, task.gallery))
     agree = (ours[:, None] * theirs[listed.ids]).mean(2)
@@ -157,7 +157,7 @@ def test_a_run_is_measured_by_each_way(name, tmp_path):
 
 def test_the_ways_are_what_they_are_called(tmp_path):
     retriever, task = retriever_of("tgdt"), task_of("tgdt")
-    gallery, queries = Gallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
+    gallery, queries = TwoStageGallery.write(retriever, task.gallery, tmp_path), Queries.of(retriever, task.queries)
     how = TwoStage(4)
     found = {way: search(queries) for way, search in ways_of(gallery, how).items()}
     assert found["first stage"] == gallery.first(queries, how)

@@ -1,4 +1,4 @@
-"""Gallery: codes that are searched and the items they stand for, wherever both lie.
+"""NamedStore: codes that are searched and the items they stand for, wherever both lie.
 
 Beside an index file, and beside the folder of a Ray store, lies a catalogue of the items. ClickHouse holds them in the
 table, with all other metadata, and so can search among those of which a condition is true.
@@ -23,16 +23,16 @@ from hashret.stores.address import Address
 from hashret.stores.clickhouse import ClickHouseStore
 from hashret.stores.shards import write_shards
 
-__all__ = ["Gallery", "fill_store", "items_of", "open_gallery"]
+__all__ = ["NamedStore", "fill_store", "items_of", "open_named"]
 
 _SHOWN = ("key", "path", "caption")
 
 
-class Gallery(ABC):
+class NamedStore(ABC):
     """An open store, and what a person calls its items.
 
     Attributes:
-        store: The store; who opened the gallery closes it.
+        store: The store; who opened it closes it.
         model: Fingerprint of the model that made the codes; "" if nobody knows.
     """
 
@@ -56,7 +56,7 @@ class Gallery(ABC):
         """Ids of the items whose image is a file with one of these names, in whatever folder."""
 
 
-class _Catalogued(Gallery):
+class _Catalogued(NamedStore):
     """Items in a catalogue beside the codes."""
 
     def __init__(self, store: OpenStore, place: str) -> None:
@@ -81,7 +81,7 @@ class _Catalogued(Gallery):
         return chosen
 
 
-class _Tabled(Gallery):
+class _Tabled(NamedStore):
     """Items in the table of the codes."""
 
     def __init__(self, store: ClickHouseStore) -> None:
@@ -105,7 +105,7 @@ class _Tabled(Gallery):
         )
 
 
-def open_gallery(address: str | os.PathLike[str]) -> Gallery:
+def open_named(address: str | os.PathLike[str]) -> NamedStore:
     """Open what :func:`hashret.pipeline.index` wrote; its ``store`` is to be closed.
 
     Raises:
