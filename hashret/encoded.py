@@ -33,7 +33,7 @@ from hashret.arrayfile import replace_file
 from hashret.codes import Codes
 from hashret.errors import FileError, FormatError, InputError
 
-__all__ = ["FORMAT", "EncodedFolder", "EncodedShard"]
+__all__ = ["FORMAT", "EncodedFolder", "EncodedShard", "columns_by_row"]
 
 FORMAT = "hashret.encoded/1"
 _PARTS = {"codes": ".npy", "metadata": ".parquet", "embeddings": "", "failures": ".parquet", "stats": ".json"}
@@ -68,16 +68,29 @@ class EncodedShard:
             kinds: The manifest's columns. Values of the kind "json" are read, and so is ``extra``, the object of a
                 table without declared columns, whose parts then stand beside the others.
         """
-        rows: list[dict[str, Any]] = [{} for _ in range(len(self.ids))]
-        for name, kind in kinds.items():
-            for row, value in zip(rows, self.column(name), strict=True):
-                if value is None or value != value:  # NaN says nothing
-                    continue
-                if name == "extra" and isinstance(found := _json_or_none(value), dict):
-                    row |= {part: each for part, each in found.items() if each is not None}
-                else:
-                    row[name] = json.loads(value) if kind == "json" else value
-        return rows
+        told = {name: self.column(name) for name in kinds}
+        for name in (name for name, kind in kinds.items() if kind == "json"):
+            told[name] = [None if value is None else json.loads(value) for value in told[name]]
+        return columns_by_row(told, len(self.ids))
+
+
+def columns_by_row(columns: Mapping[str, Sequence[Any]], rows: int) -> list[dict[str, Any]]:
+    """What columns of n values say of each row, by name; None and NaN are left out, and ``extra`` is taken apart.
+
+    Args:
+        columns: Name -> n values; ``extra`` holds JSON objects.
+        rows: n.
+    """
+    said: list[dict[str, Any]] = [{} for _ in range(rows)]
+    for name, values in columns.items():
+        for row, value in zip(said, values, strict=True):
+            if value is None or value != value:  # NaN says nothing
+                continue
+            if name == "extra" and isinstance(found := _json_or_none(value), dict):
+                row |= {part: each for part, each in found.items() if each is not None}
+            else:
+                row[name] = value
+    return said
 
 
 class EncodedFolder:
@@ -326,7 +339,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _json_or_none(value: str) -> Any:
+def _json_or_none(value: Any) -> Any:
+    if not isinstance(value, str):
+        return None
     try:
         return json.loads(value)
     except ValueError:

@@ -19,12 +19,13 @@ __all__ = ["check_installed", "open_page", "serve"]
 
 @click.command(
     epilog="Examples: hashret serve --run runs/flickr8k --index photos.index; hashret serve --run demo/run --index "
-    "demo/t2i.index --index demo/i2t.index --images demo/images"
+    "demo/t2i.index --index demo/i2t.index --images demo/images; hashret serve --run runs/flickr8k --index "
+    "chdb:photos.chdb"
 )
 @click.option("--run", type=click.Path(exists=True, file_okay=False), required=True, help="Run the codes are of.")
 @click.option(
-    "--index", "indexes", multiple=True, required=True, type=click.Path(exists=True, dir_okay=False),
-    help="What hashret index wrote; twice for one of images and one of texts.",
+    "--index", "indexes", multiple=True, required=True,
+    help="What hashret index wrote, a file or a store; twice for one of images and one of texts.",
 )  # fmt: skip
 @click.option(
     "--images", type=click.Path(exists=True, file_okay=False),
@@ -66,7 +67,7 @@ def open_page(
 
     Args:
         run: Run folder.
-        indexes: Index files.
+        indexes: Index files or addresses of stores.
         images: Folder of the pictures; None for where they were encoded from.
         host: Where to listen.
         port: 0 takes a free one.

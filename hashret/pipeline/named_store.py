@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hashret.catalogue import Item, read_catalogue, write_catalogue
+from hashret.catalogue import Catalogue, Item, read_catalogue, write_catalogue
 from hashret.codes import Codes
-from hashret.encoded import EncodedFolder, EncodedShard
+from hashret.encoded import EncodedFolder, EncodedShard, columns_by_row
 from hashret.errors import InputError
 from hashret.search import Hits
 from hashret.stores import OpenStore, engine_of, open_store
@@ -48,6 +49,10 @@ class NamedStore(ABC):
         """
 
     @abstractmethod
+    def catalogue(self) -> Catalogue:
+        """All items in the order of their ids, with every column; held in memory."""
+
+    @abstractmethod
     def items(self, ids: NDArray[np.int64]) -> list[Item]:
         """The items of ids int64 (n,)."""
 
@@ -61,8 +66,8 @@ class _Catalogued(NamedStore):
 
     def __init__(self, store: OpenStore, place: str) -> None:
         self.store, self._place, self._ids = store, place, store.ids
-        catalogue = read_catalogue(place, len(self._ids))
-        self.model, self._items = catalogue.model, catalogue.items
+        self._catalogue = read_catalogue(place, len(self._ids))
+        self.model = self._catalogue.model
 
     def search(self, codes: Codes, k: int, where: str | None) -> Hits:
         if where is not None:
@@ -72,11 +77,14 @@ class _Catalogued(NamedStore):
             )  # fmt: skip
         return self.store.search(codes, k)
 
+    def catalogue(self) -> Catalogue:
+        return self._catalogue
+
     def items(self, ids: NDArray[np.int64]) -> list[Item]:
-        return [self._items[row] for row in np.searchsorted(self._ids, ids)]
+        return [self._catalogue.items[row] for row in np.searchsorted(self._ids, ids)]
 
     def named(self, names: set[str]) -> NDArray[np.int64]:
-        rows = [row for row, item in enumerate(self._items) if os.path.basename(item.path) in names]
+        rows = [row for row, item in enumerate(self._catalogue.items) if os.path.basename(item.path) in names]
         chosen: NDArray[np.int64] = self._ids[rows]
         return chosen
 
@@ -91,6 +99,16 @@ class _Tabled(NamedStore):
     def search(self, codes: Codes, k: int, where: str | None) -> Hits:
         return self.store.search(codes, k, where=where)
 
+    def catalogue(self) -> Catalogue:
+        told = self.store.metadata(ids := self.store.ids)
+        named = [told.pop(name, [""] * len(ids)) for name in _SHOWN]
+        rows = columns_by_row({name: [_plain(value) for value in values] for name, values in told.items()}, len(ids))
+        items = (
+            Item(key or "", path or "", caption or "", row)
+            for key, path, caption, row in zip(*named, rows, strict=True)
+        )
+        return Catalogue(tuple(items), self.model)
+
     def items(self, ids: NDArray[np.int64]) -> list[Item]:
         told = self.store.metadata(ids, [name for name in _SHOWN if name in self.store.columns])
         none: list[str] = [""] * len(ids)
@@ -103,6 +121,13 @@ class _Tabled(NamedStore):
         return self.store.find(
             "arrayElement(splitByChar('/', assumeNotNull(path)), -1) IN {names:Array(String)}", {"names": sorted(names)}
         )
+
+
+def _plain(value: Any) -> Any:
+    """A value of a column as a catalogue holds it: as JSON does, and anything else by its text."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
 
 
 def open_named(address: str | os.PathLike[str]) -> NamedStore:

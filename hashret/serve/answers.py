@@ -58,7 +58,7 @@ class SearchAnswer(BaseModel):
     def of(cls, found: Found) -> SearchAnswer:
         """What was found, as it is sent."""
         gallery = found.gallery
-        codes = gallery.index.take([answer.number for answer in found.answers])
+        codes = gallery.codes([answer.number for answer in found.answers])
         hits = []
         for answer, packed in zip(found.answers, codes.packed, strict=True):
             base = shown(gallery, answer.number, packed.tobytes().hex()).model_dump()
@@ -154,7 +154,7 @@ def _labels(item: Item) -> list[str]:
 def about_gallery(gallery: Gallery) -> AboutGallery:
     """What a person has to know to search a gallery."""
     samples = gallery.samples()
-    codes = gallery.index.take(samples).packed
+    codes = gallery.codes(samples).packed
     return AboutGallery(
         side=gallery.side,
         items=len(gallery),

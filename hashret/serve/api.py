@@ -126,7 +126,8 @@ async def item(service: Served, id: Item) -> Shown:  # noqa: A002
     name = ItemId.read(id)
     gallery = service.gallery(name.side)
     gallery.item(name.number)
-    return shown(gallery, name.number, gallery.index.take([name.number]).packed.tobytes().hex())
+    code = await service.off_loop(lambda: gallery.codes([name.number]))
+    return shown(gallery, name.number, code.packed.tobytes().hex())
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Gallery: one index with what belongs to its codes: names, columns, embeddings, pictures.
+"""Gallery: one index or store with what belongs to its codes: names, columns, embeddings, pictures.
 
 A request names items by number alone; which file a number stands for is said by the catalogue, and with a folder of
 images no file outside of it is ever opened.
@@ -7,8 +7,9 @@ images no file outside of it is ever opened.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from hashret.errors import InputError
 from hashret.search import EmbeddingStore, HammingIndex, Hits, Scored, rerank
 from hashret.serve.filters import Column, columns_of
 from hashret.serve.problems import MissingItemError
+from hashret.stores import OpenStore
 
 __all__ = ["Gallery", "Side", "find_picture"]
 
@@ -35,7 +37,7 @@ class Gallery:
 
     Attributes:
         side: What its items are.
-        index: Their codes.
+        store: Their codes; a mapped index, or an engine that is asked by one thread at a time.
         catalogue: Their names, in the order of ``ids``.
         ids: int64 (N,), ascending.
         columns: What can be filtered by.
@@ -44,31 +46,45 @@ class Gallery:
     """
 
     side: Side
-    index: HammingIndex
+    store: HammingIndex | OpenStore
     catalogue: Catalogue
     ids: NDArray[np.int64]
     columns: Sequence[Column]
     embeddings: EmbeddingStore | None
     images: Path | None
+    _line: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], images: str | os.PathLike[str] | None = None) -> Gallery:
-        """Open what ``hashret index`` wrote: the index, its catalogue, and its embeddings if it has any.
+        """Open what ``hashret index`` wrote: the codes, their catalogue, and their embeddings if there are any.
 
         Args:
-            path: The index file; it is mapped, not read.
+            path: The index file, which is mapped and not read, or the address of a store; a store has no embeddings.
             images: The folder its pictures lie in, by key or by path.
 
         Raises:
             FileError: A file is missing.
             FormatError: A file is damaged, or is of another index.
+            StoreError: The engine of a store is not installed or cannot be reached, or has no such table.
         """
+        root = None if images is None else Path(images).resolve()
+        if not os.path.isfile(path):
+            from hashret.pipeline.named_store import open_named  # loads torch
+
+            named = open_named(path)
+            catalogue, ids = named.catalogue(), named.store.ids
+            return cls(_side_of(catalogue), named.store, catalogue, ids, columns_of(catalogue.items), None, root)
         index = HammingIndex.load(path, mmap=True)
         catalogue = read_catalogue(path, len(index))
         stored = Path(f"{os.fspath(path)}.embeddings")
         embeddings = EmbeddingStore.open(stored) if stored.exists() else None
-        root = None if images is None else Path(images).resolve()
         return cls(_side_of(catalogue), index, catalogue, index.ids, columns_of(catalogue.items), embeddings, root)
+
+    def close(self) -> None:
+        """Let go of a store's engine."""
+        if not isinstance(self.store, HammingIndex):
+            with self._line:
+                self.store.close()
 
     def __len__(self) -> int:
         """Number of items."""
@@ -96,7 +112,7 @@ class Gallery:
         """Search once: kernels are compiled, and the index is read, when they are first needed."""
         if not len(self):
             return
-        hits = self.search(self.index.take(self.ids[:1]), 1, None, None)
+        hits = self.search(self.codes([int(self.ids[0])]), 1, None, None)
         if self.embeddings is not None:
             self.look_again(hits, self.embedding(int(self.ids[0])), 1)
 
@@ -105,9 +121,21 @@ class Gallery:
         rows = np.linspace(0, len(self) - 1, min(_SAMPLES, len(self)), dtype=np.int64)
         return [int(number) for number in self.ids[rows]]
 
+    def codes(self, numbers: Sequence[int]) -> Codes:
+        """The codes of items, in the order given."""
+        if isinstance(self.store, HammingIndex):
+            return self.store.take(numbers)
+        with self._line:
+            return self.store.take(np.asarray(numbers, np.int64))
+
     def search(self, code: Codes, k: int, mask: NDArray[np.bool_] | None, left_out: int | None) -> Hits:
         """The k nearest items of one code, of those under a mask bool (N,), without one of them."""
-        hits = self.index.search(code, k + (left_out is not None), allowed=mask, threads=1)
+        most = k + (left_out is not None)
+        if isinstance(self.store, HammingIndex):
+            hits = self.store.search(code, most, allowed=mask, threads=1)
+        else:
+            with self._line:
+                hits = self.store.search(code, most, allowed=None if mask is None else self.ids[mask])
         kept = hits.ids[0] != (-2 if left_out is None else left_out)
         return Hits(hits.distances[:, kept][:, :k], hits.ids[:, kept][:, :k])
 

@@ -39,7 +39,7 @@ class Service:
 
     Args:
         run: Run or model folder.
-        indexes: Index files, each of images or of texts; at most one of each.
+        indexes: Index files or addresses of stores, each of images or of texts; at most one of each.
         images: Folder of the pictures; None takes them from where the catalogue says.
         limits: What a request may take.
         device: Where the network runs; "auto" is the GPU where there is one.
@@ -98,6 +98,8 @@ class Service:
         self.metrics.ready.set(0)
         if self._line is not None:
             await self._line.stop()
+        for gallery in self._galleries.values():
+            gallery.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._pictures.shutdown(wait=False, cancel_futures=True)
 
@@ -208,7 +210,8 @@ class Service:
         if asked.item is not None and source is not None and asked.text is None and asked.upload is None:
             number = asked.item.number
             source.item(number)
-            return Encoded(source.index.take([number]), source.embedding(number) if embed else None)
+            code = await self.off_loop(lambda: source.codes([number]))
+            return Encoded(code, source.embedding(number) if embed else None)
         check_asked(asked, encoder)
 
         def prepare() -> Prepared:

@@ -75,6 +75,11 @@ class LocalStore(Closing):
         self.index.replace(ids, codes)
         self._changed = True
 
+    def take(self, ids: ArrayLike) -> Codes:
+        """The codes of ids, in the order given; raises as ``HammingIndex.take``."""
+        self._open()
+        return self.index.take(ids)
+
     def search(self, codes: Codes | NDArray[np.uint8], k: int, *, allowed: ArrayLike | None = None) -> Hits:
         """The k nearest; raises as ``HammingIndex.search``."""
         self._open()

@@ -66,6 +66,10 @@ class ShardActor:
         """Which of these ids it holds."""
         return held(self._shard.index, ids)
 
+    def take(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Packed codes of ids that it holds."""
+        return self._shard.index.take(np.array(ids)).packed
+
     def search(self, packed: NDArray[np.uint8], k: int, allowed: NDArray[np.int64] | None) -> tuple[Any, ...]:
         """Distances and ids of the k nearest, no wider than the shard has codes."""
         k = max(1, min(k, len(self._shard.index)))
@@ -182,6 +186,21 @@ class RayStore(Closing):
         given = one_id_each(ids, len(codes))
         for shard, mine in enumerate(self._holders(given)):
             self._change(shard, "replace", given[mine], codes.packed[mine])
+
+    def take(self, ids: ArrayLike) -> Codes:
+        """The codes of ids, in the order given.
+
+        Raises:
+            InputError: An id is not in the store.
+            StoreError: The store is closed, or a shard did not answer twice.
+        """
+        self._open()
+        given = as_ids(ids)
+        packed = np.empty((len(given), -(-self.bits // 8)), np.uint8)
+        for shard, mine in enumerate(self._holders(given)):
+            if mine.any():
+                packed[mine] = self._answers([shard], "take", given[mine])[0]
+        return Codes(packed, self.bits)
 
     def search(self, codes: Codes | NDArray[np.uint8], k: int, *, allowed: ArrayLike | None = None) -> Hits:
         """The k nearest codes of every query.

@@ -50,6 +50,9 @@ class Store(Protocol):
     def replace(self, ids: ArrayLike, codes: Codes | NDArray[np.uint8]) -> None:
         """Give items new codes."""
 
+    def take(self, ids: ArrayLike) -> Codes:
+        """The codes of ids, in the order given."""
+
     def search(self, codes: Codes | NDArray[np.uint8], k: int, *, allowed: ArrayLike | None = None) -> Hits:
         """The k nearest codes of every query, (Q, k)."""
 

@@ -99,6 +99,20 @@ def test_only_the_allowed_answer(pair, kind):
     assert np.array_equal(store.histogram(asked, allowed=allowed), index.histogram(asked, allowed=allowed))
 
 
+def test_codes_are_given_back_by_their_ids(pair):
+    store, index = pair
+    ids = index.ids[[5, 900, 1, 5]]
+    taken = store.take(ids)
+    assert taken == index.take(ids)
+    assert np.array_equal(taken.packed[0], taken.packed[3])
+    assert not np.array_equal(taken.packed[0], taken.packed[1])
+    assert len(store.take(ids[:0])) == 0
+    with pytest.raises(InputError, match=str(5 * ITEMS)):
+        store.take([int(ids[0]), 5 * ITEMS])
+    with pytest.raises(InputError, match="whole numbers"):
+        store.take([0.5])
+
+
 def test_it_is_saved_as_a_local_index(pair, tmp_path):
     store, index = pair
     store.save(tmp_path / "saved.index")
@@ -197,7 +211,7 @@ def test_a_closed_store_is_refused(address):
         lambda: len(store), lambda: store.ids, lambda: 1 in store, lambda: store.add(QUERIES),
         lambda: store.remove([0]), lambda: store.replace([0], QUERIES[:1]), lambda: store.search(QUERIES, 1),
         lambda: store.search(QUERIES[:0], 1), lambda: store.within(QUERIES, 1), lambda: store.histogram(QUERIES),
-        lambda: store.save("nowhere"), store.__enter__,
+        lambda: store.take([0]), lambda: store.take([]), lambda: store.save("nowhere"), store.__enter__,
     ]  # fmt: skip
     for verb in verbs:
         with pytest.raises(StoreError, match="closed"):
