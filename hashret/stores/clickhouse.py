@@ -194,15 +194,9 @@ class ClickHouseStore(Closing):
             self._engine.run(self._table.replaced(given[rows], codes[rows]))
 
     def take(self, ids: ArrayLike) -> Codes:
-        """The codes of ids, in the order given.
-
-        Raises:
-            InputError: An id is not in the store.
-            StoreError: The store is closed, or the engine refuses.
-        """
+        """The codes of ids, in the order given; raises as :meth:`metadata`."""
         self._open()
-        given = as_ids(ids)
-        wanted, places = np.unique(given, return_inverse=True)
+        wanted, places = np.unique(as_ids(ids), return_inverse=True)
         self._check_held(wanted)
         packed = np.empty((len(wanted), self._table.width), np.uint8)
         for start in range(0, len(wanted), _NAMED):
