@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["file_names", "page", "write_pictures"]
 
 THUMBNAIL = 176  # pixels, the longer side
-ENLARGED = 1.25  # pictures are drawn for print, where letters may be smaller than on a screen
+ENLARGED = 1.42  # pictures are drawn for print, where letters may be smaller; so wide is the page
 _FORMS = ("svg", "png")
 # What the style sheet of the page calls the colours of the pictures.
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "rule", "#ffffff": "paper", COLORS[-1]: "ink", COLORS[0]: "blue"}
