@@ -1,17 +1,10 @@
 """A report in a real browser: readable by everyone, in both schemes, and on a narrow screen."""
 
-import os
-import shutil
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 from synthetic_runs import HOSTILE, examined
 
 from hashret.report.writing import write_report
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +13,6 @@ def report(tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     write_report([examined("a"), examined("b", HOSTILE, bits=4)], out)
     return (out / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,20 +1,15 @@
 """The page in a real browser: Debian's Chromium, driven by Playwright, against a real server."""
 
 import base64
-import os
 import re
-import shutil
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from live import live
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from hashret.serve import Service
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 
 GIVE = """([base64, name, how]) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
@@ -33,15 +28,6 @@ WATCH = """new PerformanceObserver((list) => {
     window.movers = [...(window.movers ?? []), ...movers];
   }
 }).observe({ type: "layout-shift", buffered: true })"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
