@@ -212,7 +212,7 @@ def test_light_rooms_load_without_torch():
 
 
 def test_a_command_loads_what_it_needs():
-    """Every process that encodes or searches imports the pipeline; what few of them use would double that time."""
+    """Every process that encodes or searches imports the pipeline; what few of them use is loaded when it is used."""
     program = f"import sys, hashret.pipeline; print(sorted({NEVER_AT_ONCE} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -40,8 +40,8 @@ STOP_WORDS = frozenset(_GRAMMAR.split())
 _WORD = r"\w+"
 
 
-def _counter(**options: Any) -> CountVectorizer:
-    """What finds words. Its import takes as long as all of hashret's others, and many a process counts no words."""
+def _word_counter(**options: Any) -> CountVectorizer:
+    """What finds words; imported when it is needed, since many a process counts none."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     return CountVectorizer(token_pattern=_WORD, binary=True, **options)
@@ -90,7 +90,7 @@ class Vocabulary:
         """
         if size < 1:
             raise InputError("size", expected=">= 1", got=str(size), remedy="1,000 to 2,000 words are usual.")
-        counter = _counter(stop_words=sorted(STOP_WORDS) if stop_words else None)
+        counter = _word_counter(stop_words=sorted(STOP_WORDS) if stop_words else None)
         try:
             counts = np.asarray(counter.fit_transform(texts).sum(axis=0)).ravel()
         except ValueError as error:
@@ -107,7 +107,7 @@ class Vocabulary:
 
     @cached_property
     def _counter(self) -> CountVectorizer:
-        return _counter(vocabulary=list(self.words), dtype=np.float32)
+        return _word_counter(vocabulary=list(self.words), dtype=np.float32)
 
     @cached_property
     def _place(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,8 @@ from hashret.errors import InputError
 from hashret.search import EmbeddingStore, HammingIndex, Hits, Scored, rerank
 from hashret.serve.filters import Column, columns_of
 from hashret.serve.problems import MissingItemError
-from hashret.stores import OpenStore
+from hashret.stores import OpenStore, engine_of, open_store
+from hashret.stores.local import LocalStore
 
 __all__ = ["Gallery", "Side", "find_picture"]
 
@@ -59,7 +61,7 @@ class Gallery:
         """Open what ``hashret index`` wrote: the codes, their catalogue, and their embeddings if there are any.
 
         Args:
-            path: The index file, which is mapped and not read, or the address of a store; a store has no embeddings.
+            path: The index file, which is mapped and not read, or the address of a store; an engine has no embeddings.
             images: The folder its pictures lie in, by key or by path.
 
         Raises:
@@ -68,17 +70,22 @@ class Gallery:
             StoreError: The engine of a store is not installed or cannot be reached, or has no such table.
         """
         root = None if images is None else Path(images).resolve()
-        if not os.path.isfile(path):
-            from hashret.pipeline.named_store import open_named  # loads torch
+        if engine_of(path) == "file":
+            local = open_store(path)
+            assert isinstance(local, LocalStore)
+            index, stored = local.index, Path(f"{local.path}.embeddings")
+            catalogue = read_catalogue(local.path, len(index))
+            embeddings = EmbeddingStore.open(stored) if stored.exists() else None
+            return cls(_side_of(catalogue), index, catalogue, index.ids, columns_of(catalogue.items), embeddings, root)
+        from hashret.pipeline.named_store import open_named  # loads torch
 
-            named = open_named(path)
+        named = open_named(path)
+        try:
             catalogue, ids = named.catalogue(), named.store.ids
             return cls(_side_of(catalogue), named.store, catalogue, ids, columns_of(catalogue.items), None, root)
-        index = HammingIndex.load(path, mmap=True)
-        catalogue = read_catalogue(path, len(index))
-        stored = Path(f"{os.fspath(path)}.embeddings")
-        embeddings = EmbeddingStore.open(stored) if stored.exists() else None
-        return cls(_side_of(catalogue), index, catalogue, index.ids, columns_of(catalogue.items), embeddings, root)
+        except BaseException:
+            named.store.close()
+            raise
 
     def close(self) -> None:
         """Let go of a store's engine."""
@@ -123,9 +130,7 @@ class Gallery:
 
     def codes(self, numbers: Sequence[int]) -> Codes:
         """The codes of items, in the order given."""
-        if isinstance(self.store, HammingIndex):
-            return self.store.take(numbers)
-        with self._line:
+        with nullcontext() if isinstance(self.store, HammingIndex) else self._line:
             return self.store.take(np.asarray(numbers, np.int64))
 
     def search(self, code: Codes, k: int, mask: NDArray[np.bool_] | None, left_out: int | None) -> Hits:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -99,25 +100,35 @@ class Service:
         if self._line is not None:
             await self._line.stop()
         for gallery in self._galleries.values():
-            gallery.close()
+            await self.off_loop(gallery.close)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._pictures.shutdown(wait=False, cancel_futures=True)
 
     def _load(self) -> tuple[Encoder, dict[Side, Gallery]]:
         galleries: dict[Side, Gallery] = {}
-        for path in self._indexes:
-            gallery = Gallery.open(path, self._images)
-            if gallery.side in galleries:
-                raise InputError(
-                    os.fspath(path), expected="one index of images and one of texts", got=f"two of {gallery.side}s",
-                    remedy="Encode both sources into one index, or start a server for each.",
-                )  # fmt: skip
-            galleries[gallery.side] = gallery
+        with ExitStack() as opened:
+            for path in self._indexes:
+                gallery = Gallery.open(path, self._images)
+                opened.callback(gallery.close)
+                if gallery.side in galleries:
+                    raise InputError(
+                        os.fspath(path), expected="one index of images and one of texts", got=f"two of {gallery.side}s",
+                        remedy="Encode both sources into one index, or start a server for each.",
+                    )  # fmt: skip
+                galleries[gallery.side] = gallery
+            encoder = self._load_encoder(galleries.values())
+            for gallery in galleries.values():
+                gallery.warm_up()
+            opened.pop_all()
+        return encoder, galleries
+
+    def _load_encoder(self, galleries: Iterable[Gallery]) -> Encoder:
+        """The run, which has to be the one whose codes the galleries hold."""
         from hashret.pipeline.train import device_named
         from hashret.retriever import Retriever
 
         retriever = Retriever.from_pretrained(self._run, device=device_named(self._device))
-        for path, gallery in zip(self._indexes, galleries.values(), strict=True):
+        for path, gallery in zip(self._indexes, galleries, strict=True):
             if gallery.catalogue.model != retriever.fingerprint():
                 raise FormatError(
                     os.fspath(path), expected=f"codes of the model in {self._run}", got="codes of another model",
@@ -125,9 +136,7 @@ class Service:
                 )  # fmt: skip
         encoder = Encoder(retriever)
         encoder.warm_up()
-        for gallery in galleries.values():
-            gallery.warm_up()
-        return encoder, galleries
+        return encoder
 
     @property
     def encoder(self) -> Encoder:

@@ -1,11 +1,12 @@
 """A store behind the page answers as the index file does: hits, columns, filters, codes, refusals."""
 
 import importlib.util
+import time
 
 import pytest
 from live import live
 
-from hashret.errors import FileError, FormatError
+from hashret.errors import FileError, FormatError, StoreError
 from hashret.pipeline import index
 from hashret.serve import Service
 
@@ -24,7 +25,12 @@ def stored(request, world, tmp_path_factory):
     }[engine]  # fmt: skip
     index(encoded, {"file": f"{folder}/images.index", "ray": f"{address}?shards=2"}.get(engine, address))
     with live(Service(world.run, [address], device="cpu")) as running:
+        running.engine = engine
+        opened = running.service.gallery("image").store
         yield running
+    if engine != "file":
+        with pytest.raises(StoreError, match="closed"):
+            len(opened)
 
 
 def without_times(answer):
@@ -55,11 +61,15 @@ def test_items_and_what_there_is_to_know_are_the_indexs(served, stored):
     ours[0]["columns"].sort(key=lambda column: column["name"])
     (pictures,) = (gallery for gallery in theirs if gallery["side"] == "image")
     pictures["columns"].sort(key=lambda column: column["name"])
-    assert ours == [pictures | {"second_look": (stored.service.galleries["image"].embeddings is not None)}]
+    assert ours == [pictures | {"second_look": stored.engine == "file"}]
 
 
-def test_a_second_look_needs_the_embeddings_of_an_index_file(stored):
-    answer = stored.get("/search", params={"text": "a red picture", "shortlist": 20})
+def test_a_second_look_needs_the_embeddings_beside_an_index_file(served, stored):
+    asked = {"text": "a red picture", "shortlist": 20, "side": "image"}
+    if stored.engine == "file":
+        assert without_times(stored.search(**asked)) == without_times(served.search(**asked))
+        return
+    answer = stored.get("/search", params=asked)
     assert answer.status_code == 422
     assert "embeddings" in answer.text
 
@@ -69,6 +79,6 @@ def test_a_place_without_codes_is_named(world, tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     with live(Service(world.run, [place], device="cpu"), wait=False) as running:
         while running.service.state == "loading":
-            pass
+            time.sleep(0.01)
         assert isinstance(running.service.failure, (FileError, FormatError))
         assert "nothing.index" in str(running.service.failure)
