@@ -15,7 +15,7 @@ each other's negatives. The third stage, ``codes``, is this library's: a hash la
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -39,6 +39,7 @@ from hashret.methods.method import (
     one_modality,
     trainable,
 )
+from hashret.models.augmentation import Augmentation, AugmentationKind
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HeadKind, ProjectionHead
 
@@ -71,6 +72,12 @@ class IConEOptions:
         image_weight: Of the instance loss of images, in both stages.
         text_weight: The same of texts.
         normalized: Whether the classifier's rows have length 1.
+        copies: How many augmented copies of each training image there are; an epoch draws one, which learns beside the
+            image itself, each half. Where an image encoder is frozen each copy is encoded once. A few thousand images
+            are learned by heart sooner than they are understood; 0, the default, is for sets that are large enough.
+        augmentations: What a copy may differ in; see :class:`~hashret.models.augmentation.Augmentation`. Captions tell
+            colours, so that these are left alone.
+        smallest_crop: Share of the image that a cropped copy keeps at least; a caption speaks of the whole.
         hash_head: What makes relaxed codes of an embedding: ``mlp``, or ``linear``.
         hash_width: Hidden width of an ``mlp``.
         hash_dropout: Share of the embedding dropped before it, in training.
@@ -93,6 +100,9 @@ class IConEOptions:
     image_weight: Weight = 1.0
     text_weight: Weight = 1.0
     normalized: bool = True
+    copies: Annotated[int, Field(ge=0)] = 0
+    augmentations: tuple[AugmentationKind, ...] = ("crop", "mirror")
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.5
     hash_head: Literal["mlp", "linear"] = "mlp"
     hash_width: Annotated[int, Field(ge=1)] = 512
     hash_dropout: Share = 0.0
@@ -108,8 +118,8 @@ class IConE(Method):
     """
 
     stages: ClassVar[tuple[Stage, ...]] = (
-        Stage("instance", (Turn("towers"),), measure="embedding"),
-        Stage("contrastive", (Turn("towers"),), measure="embedding"),
+        Stage("instance", (Turn("towers"),), reads=("query", "target", "view"), measure="embedding"),
+        Stage("contrastive", (Turn("towers"),), reads=("query", "target", "view"), measure="embedding"),
         Stage("codes", (Turn("hash"),), reads=(), keeps=("query", "target"), measure="codes"),
     )
     settings: ClassVar[Mapping[str, StageSettings]] = {
@@ -158,6 +168,8 @@ class IConE(Method):
         )  # fmt: skip
         self.drop = nn.Dropout(o.instance_dropout)
         self.classifier = nn.Linear(o.dimension, instances, bias=False) if instances else None
+        if o.copies:
+            self.augmentation, self.copies = Augmentation(tuple(o.augmentations), o.smallest_crop), o.copies
 
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
         """Heads, classifier, temperature and encoders; or the hash layer."""
@@ -181,10 +193,13 @@ class IConE(Method):
             same = not_negatives(query, target, batch.instance)
             return self.hash.terms(self.hash(query), self.hash(target), same)
         f, g = self.embed(given(batch.query)), self.embed(given(batch.target))
+        views = [] if batch.view is None else [self.embed(batch.view)]
         if stage.name == "instance":
-            return self._instances(f, g, batch, 1.0)
-        terms = {"contrast": info_nce(f, g, same, scale=clamped_scale(self.log_scale))}
-        return terms | (self._instances(f, g, batch, self.o.instance_weight) if self.o.instance_weight else {})
+            return self._instances(f, g, views, batch, 1.0)
+        scale = clamped_scale(self.log_scale)
+        contrasts = [info_nce(images, g, same, scale=scale) for images in (f, *views)]
+        terms = {"contrast": torch.stack(contrasts).mean()}
+        return terms | (self._instances(f, g, views, batch, self.o.instance_weight) if self.o.instance_weight else {})
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space, f of images or g of texts: (B, dimension), of length 1."""
@@ -196,8 +211,10 @@ class IConE(Method):
         codes: Tensor = self.hash(self.embed(inputs))
         return codes
 
-    def _instances(self, f: Tensor, g: Tensor, batch: Batch, weight: float) -> dict[str, Tensor]:
-        """The instance losses of images and texts."""
+    def _instances(
+        self, f: Tensor, g: Tensor, views: Sequence[Tensor], batch: Batch, weight: float
+    ) -> dict[str, Tensor]:
+        """The instance losses of images, with their copies, and of texts."""
         o = self.o
         if self.classifier is None or self.classifier.out_features < batch.items:
             have = 0 if self.classifier is None else self.classifier.out_features
@@ -213,4 +230,5 @@ class IConE(Method):
                 normalized=o.normalized,
             )  # fmt: skip
 
-        return {"image_instance": weight * o.image_weight * term(f), "text_instance": weight * o.text_weight * term(g)}
+        images = torch.stack([term(features) for features in (f, *views)]).mean()
+        return {"image_instance": weight * o.image_weight * images, "text_instance": weight * o.text_weight * term(g)}

@@ -28,9 +28,21 @@ from hashret.errors import InputError
 from hashret.losses import consistency, equal_rows, triplet
 from hashret.losses.triplet import Negatives
 from hashret.methods.code_contrast import CodeContrast, not_negatives
-from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Turn, given, one_modality, trainable
+from hashret.methods.method import (
+    Batch,
+    Method,
+    Side,
+    Stage,
+    StageSettings,
+    Standardized,
+    Turn,
+    given,
+    one_modality,
+    trainable,
+)
 from hashret.models.alignment import aligned, pairwise_aligned
 from hashret.models.features import Encoder, Features, Inputs, masked_mean
+from hashret.models.heads import StandardTokens
 
 __all__ = ["TGDT", "TGDTOptions"]
 
@@ -59,6 +71,8 @@ class TGDTOptions:
         global_token: What the slot of the whole begins as: the ``mean`` of the item's tokens (the paper's pooled
             image feature), or ``zero`` (its code).
         local_tokens: Whose tokens are scored: those of the ``base`` encoders, or of the ``added`` ones.
+        standardize: Of which modality each value of a token is brought to mean 0 and variance 1 before anything else
+            (detectors' regions need it less than the grid of a network that ends in a ReLU).
         local_scale: What a local product is multiplied by.
         margin: Of both triplet losses.
         consistency_margin: What the cosines of the two modalities may differ by.
@@ -82,6 +96,7 @@ class TGDTOptions:
     global_layers: Layers = 2
     global_token: Literal["mean", "zero"] = "mean"
     local_tokens: Literal["base", "added"] = "base"
+    standardize: Standardized = "none"
     local_scale: Annotated[float, Field(gt=0)] = 10.0
     margin: Weight = 0.2
     consistency_margin: Weight = 0.3
@@ -141,6 +156,10 @@ class TGDT(Method):
                     got=type(encoder).__name__, remedy="TGDT compares tokens: choose transformers, cnn or transformer.",
                 )  # fmt: skip
         self._encoders = trainable(image) + trainable(text)
+        self.even_regions, self.even_words = (
+            StandardTokens(encoder.token_dimension) if o.standardize in (side, "both") else None
+            for side, encoder in (("images", image), ("texts", text))
+        )
         regions: list[nn.Module] = [nn.Linear(image.token_dimension, o.region_width), nn.ReLU()]
         regions += [nn.Linear(o.region_width, o.region_width)]
         self.regions = nn.Sequential(*regions) if o.region_layers else None
@@ -191,6 +210,10 @@ class TGDT(Method):
             query, target = given(batch.query_fixed), given(batch.target_fixed)
             same = not_negatives(query, target, batch.instance)
             return self.hash.terms(self.hash(query), self.hash(target), same)
+        if stage.name == "global":  # the base stands still, and so do the means it stands on
+            for part in (self.even_regions, self.even_words):
+                if part is not None:
+                    part.eval()
         (u, regions, seen), (t, words, read) = (self._branches(given(side)) for side in (batch.query, batch.target))
         terms = {}
         if stage.name in ("local", "joint"):
@@ -239,6 +262,8 @@ class TGDT(Method):
                 else (self.text, inputs.text, inputs.text_mask)
             )
         )
+        even = self.even_regions if side == "image" else self.even_words
+        tokens = tokens if even is None else even(tokens, mask)
         whole = masked_mean(tokens, mask) if self.o.global_token == "mean" else torch.zeros_like(tokens[:, 0])
         x, seen = torch.cat([whole[:, None], tokens], dim=1), functional.pad(mask, (1, 0), value=True)
         if side == "image":

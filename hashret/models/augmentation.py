@@ -1,9 +1,9 @@
 """Augmented copies of an image: the same picture, cropped, recoloured, turned; what self-supervised terms compare.
 
-The set is that of MLCL's code for its reference images, by torchvision's functions. What is drawn for a picture is a
-function of its pixels, a seed and the number of the copy, never of a global generator: copies are the same in every
-worker and every run, so that the feature cache may keep theirs. Which kinds are applied is the caller's choice, since
-some contradict a text about the picture (hue, flips).
+The set is that of MLCL's code for its reference images, by torchvision's functions, and ``mirror``. What is drawn for
+a picture is a function of its pixels, a seed and the number of the copy, never of a global generator: copies are the
+same in every worker and every run, so that the feature cache may keep theirs. Which kinds are applied is the caller's
+choice, since some contradict a text about the picture (hue, flips).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -22,8 +22,13 @@ from hashret.models.features import Preprocess
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "AugmentationKind", "Augmented"]
 
-AugmentationKind = Literal["crop", "jitter", "hue", "flips", "rotations", "autocontrast", "perspective", "grayscale"]
-AUGMENTATIONS: tuple[AugmentationKind, ...] = get_args(AugmentationKind)
+AugmentationKind = Literal[
+    "crop", "jitter", "hue", "flips", "mirror", "rotations", "autocontrast", "perspective", "grayscale"
+]
+AUGMENTATIONS: tuple[AugmentationKind, ...] = (
+    "crop", "jitter", "hue", "flips", "rotations", "autocontrast", "perspective", "grayscale",
+)  # fmt: skip
+"""What MLCL's code draws, all of it."""
 Chance = np.random.Generator
 
 
@@ -34,24 +39,29 @@ class Augmentation:
     Attributes:
         kinds: Any of
 
-            * ``crop``: 8 to 100 % of the picture at an aspect ratio of 3/4 to 4/3, made a square;
+            * ``crop``: ``smallest`` to all of the picture at an aspect ratio of 3/4 to 4/3, made a square;
             * ``jitter``: one of brightness, contrast or saturation by up to a half, or all of them by up to 0.1, 0.3 or
               0.5, in random order;
             * ``hue``: ``jitter`` may also turn the hue, alone or with the others;
             * ``flips`` and ``rotations``: one of the symmetries of a square that they make: with both one of eight;
+            * ``mirror``: left for right, with probability 1/2; photos are not turned upside down;
             * ``autocontrast``, ``perspective`` (up to a half of the way to the middle), ``grayscale``: each with
               probability 1/2.
+        smallest: Share of the picture that a crop keeps at least, in (0, 1].
     """
 
     kinds: tuple[AugmentationKind, ...] = AUGMENTATIONS
+    smallest: float = 0.08
 
     def __call__(self, image: Image.Image, side: int, chance: Chance) -> Image.Image:
         """A changed copy of an RGB picture; ``side`` is that of the square a crop becomes, in pixels."""
         if "crop" in self.kinds:
-            image = _cropped(image, side, chance)
+            image = _cropped(image, side, self.smallest, chance)
         if "jitter" in self.kinds:
             image = _jittered(image, "hue" in self.kinds, chance)
         image = self._turned(image, chance)
+        if "mirror" in self.kinds and chance.random() < 0.5:
+            image = _changed(image, "horizontal_flip")
         if "autocontrast" in self.kinds and chance.random() < 0.5:
             image = _changed(image, "autocontrast")
         if "perspective" in self.kinds and chance.random() < 0.5:
@@ -79,11 +89,11 @@ def _changed(image: Image.Image, function: str, *arguments: object) -> Image.Ima
     return changed
 
 
-def _cropped(image: Image.Image, side: int, chance: Chance) -> Image.Image:
+def _cropped(image: Image.Image, side: int, smallest: float, chance: Chance) -> Image.Image:
     """As torchvision's RandomResizedCrop: ten tries, then the middle."""
     width, height = image.size
     for _ in range(10):
-        area = width * height * chance.uniform(0.08, 1.0)
+        area = width * height * chance.uniform(smallest, 1.0)
         ratio = math.exp(chance.uniform(math.log(3 / 4), math.log(4 / 3)))
         wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < wide <= width and 0 < high <= height:
@@ -160,5 +170,5 @@ class Augmented:
         """What its copies depend on."""
         return {
             "kind": "augmented", "preprocess": self.preprocess.config(), "kinds": list(self.augmentation.kinds),
-            "seed": self.seed, "copy": self.copy,
+            "smallest": self.augmentation.smallest, "seed": self.seed, "copy": self.copy,
         }  # fmt: skip

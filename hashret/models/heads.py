@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.errors import InputError
 
-__all__ = ["HashLayer", "HeadKind", "ProjectionHead", "mlp"]
+__all__ = ["HashLayer", "HeadKind", "ProjectionHead", "StandardTokens", "mlp"]
 
 HeadKind = Literal["mlp", "linear", "residual", "none"]
 """What stands between an encoder and the shared space; "residual" and "none" are for encoders that share one already
@@ -149,3 +150,30 @@ class ProjectionHead(nn.Module):
             return even
         moved: Tensor = self.layers(features if self.standardize else even)
         return even + moved if self.kind == "residual" else moved
+
+
+class StandardTokens(nn.Module):
+    """Each value of a token brought to mean 0 and variance 1 over all tokens that are some, as ``standardize`` does.
+
+    Activations of a network that ends in a ReLU share a large mean; tokens that keep it are all alike at first.
+
+    Args:
+        dimension: Width of the tokens.
+
+    Example:
+        >>> import torch
+        >>> tokens, mask = torch.rand(2, 3, 4) + 9, torch.tensor([[True, True, True], [True, False, False]])
+        >>> StandardTokens(4)(tokens, mask)[mask].mean().abs().item() < 1e-4
+        True
+    """
+
+    def __init__(self, dimension: int) -> None:
+        """Make the layer, which learns nothing but running means and variances."""
+        super().__init__()
+        self.layer = nn.BatchNorm1d(dimension, affine=False)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Map tokens (B, T, dimension) with mask bool (B, T); filling becomes 0."""
+        even = torch.zeros_like(tokens)
+        even[mask] = self.layer(tokens[mask]).to(even.dtype)
+        return even

@@ -49,9 +49,9 @@ def views_of(
     without = next((pair.query for pair in pairs if not _has_pixels(pair.query)), None)
     if without is not None or processor.image_preprocess is None or recipe.image.name in ("vector", "tokens"):
         raise DataError(
-            f"dataset {dataset.name}", expected="pictures, whose augmented copies the method compares",
+            f"dataset {dataset.name}", expected="pictures, of which the method wants augmented copies",
             got=f"features, as of {(without or pairs[0].query).key}",
-            remedy="Set method.self_weight to 0, or take a dataset with pictures.",
+            remedy="Ask for no copies (method.self_weight=0 of MLCL, method.copies=0 of IConE), or take pictures.",
         )  # fmt: skip
     views = Views.of(pairs, processor, method.augmentation, copies=method.copies, seed=recipe.training.seed)
     if not recipe.frozen["image"]:

@@ -55,6 +55,22 @@ def test_the_terms_are_the_losses_of_the_embeddings():
     assert torch.allclose(first["image_instance"], 2 * terms["image_instance"])
 
 
+def test_a_copy_of_each_image_is_half_of_what_images_learn():
+    method = build(instance_weight=0.5, copies=3).eval()
+    given = batch(3, [4, 0, 4])
+    given.view = Inputs(image=given.query.image + 0.3)
+    f, v, g = (method.embed(inputs) for inputs in (given.query, given.view, given.target))
+    terms = method.losses(given, CONTRASTIVE, CONTRASTIVE.turns[0])
+    same = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]])
+    own, copied = (info_nce(images, g, same, scale=1 / 0.07) for images in (f, v))
+    assert not torch.allclose(own, copied)
+    assert torch.allclose(terms["contrast"], (own + copied) / 2)
+    own, copied = (instance(images, method.classifier.weight, given.instance, scale=16.0) for images in (f, v))
+    assert torch.allclose(terms["image_instance"], 0.5 * (own + copied) / 2)
+    assert (method.copies, method.augmentation.kinds, method.augmentation.smallest) == (3, ("crop", "mirror"), 0.5)
+    assert build().augmentation is None
+
+
 def test_without_its_weight_stage_two_leaves_the_classifier_alone():
     method = build(instance_weight=0.0)
     terms = method.losses(batch(4, [0, 1, 2, 3]), CONTRASTIVE, CONTRASTIVE.turns[0])

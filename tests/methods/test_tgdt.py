@@ -9,6 +9,7 @@ from hashret.losses import consistency, triplet
 from hashret.methods import METHODS, Batch
 from hashret.models import Inputs, Processor, TokenEncoder, VectorEncoder
 from hashret.models.alignment import aligned
+from hashret.models.heads import StandardTokens
 from hashret.retriever import Retriever
 
 KIND = METHODS["tgdt"]
@@ -61,9 +62,10 @@ def test_two_phases_and_joint_training_learn_pairs_by_heart():
             assert hit_rates(method, pairs)["codes"] == 1
 
 
-def test_the_second_phase_leaves_the_base_still():
+@pytest.mark.parametrize("standardize", ["none", "both"])
+def test_the_second_phase_leaves_the_base_still(standardize):
     """METHODS T2: what is scored must not move under a stage that does not train it."""
-    pairs, method = noise_pairs(PIXELS, WORDS, tokens=True), build()
+    pairs, method = noise_pairs(PIXELS, WORDS, tokens=True), build(standardize=standardize)
     image, _ = inputs(pairs)
     method.eval()
     before = method.tokens(image)[0].detach()
@@ -71,7 +73,9 @@ def test_the_second_phase_leaves_the_base_still():
     assert torch.allclose(method.tokens(image)[0], before, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"local_tokens": "added", "region_layers": 1, "region_width": 8}])
+@pytest.mark.parametrize(
+    "options", [{}, {"local_tokens": "added", "region_layers": 1, "region_width": 8}, {"standardize": "both"}]
+)
 def test_padding_changes_nothing(options):
     """METHODS T3: an item gives the same beside longer ones, and with more filling behind it."""
     method = build(**options).eval()
@@ -86,6 +90,21 @@ def test_padding_changes_nothing(options):
         assert torch.allclose(method.embed(cut), whole[3:4], atol=1e-5)
         assert torch.allclose(method.tokens(cut)[0], tokens[3:4, :count], atol=1e-4)
         assert torch.allclose(method.embed(Inputs(**{part: noisy, mask: seen})), whole, atol=1e-5)
+
+
+def test_standard_tokens_are_those_of_loops():
+    """In training by the tokens of the batch that are some, afterwards by the running means; filling counts nowhere."""
+    layer, tokens = StandardTokens(3), torch.rand(4, 5, 3) * torch.tensor([1.0, 100.0, 0.01]) + 7
+    mask = torch.arange(5)[None] < torch.tensor([5, 2, 1, 3])[:, None]
+    rows = [tokens[i, j] for i in range(4) for j in range(5) if mask[i, j]]
+    mean = sum(rows) / len(rows)
+    variance = sum((row - mean) ** 2 for row in rows) / len(rows)
+    expected = (tokens - mean) / (variance + layer.layer.eps).sqrt()
+    assert torch.allclose(layer(tokens, mask), expected * mask[..., None], atol=1e-3)
+    layer.eval()
+    running, spread = layer.layer.running_mean, layer.layer.running_var
+    expected = (tokens - running) / (spread + layer.layer.eps).sqrt()
+    assert torch.allclose(layer(tokens, mask), expected * mask[..., None], atol=1e-3)
 
 
 def test_score_is_what_the_ranking_sums_up():

@@ -39,6 +39,20 @@ def test_a_crop_is_a_square_of_the_side_asked_for():
     assert changed("crop", image=picture(size=(200, 3))).size == (32, 32)
 
 
+def test_a_crop_keeps_as_much_as_is_asked_for():
+    """Told by how far across a picture that brightens from left to right it reaches."""
+    ramp = Image.fromarray(np.repeat(np.arange(100, dtype=np.uint8)[None] * 2, 100, 0)).convert("RGB")
+    for smallest in (0.08, 0.5, 1.0):
+        widths = []
+        for seed in range(60):
+            row = np.asarray(Augmentation(("crop",), smallest)(ramp, 100, np.random.default_rng(seed)))[50, :, 0]
+            widths.append(int(row[-1]) - int(row[0]))
+        # Of a square picture a crop at an aspect ratio of 3/4 that keeps a share s is sqrt(3/4 s) wide.
+        assert min(widths) >= 198 * np.sqrt(0.75 * smallest) - 6
+        assert max(widths) <= 198
+        assert smallest == 1 or min(widths) < 198 * np.sqrt(4 / 3 * smallest) + 30
+
+
 def test_flips_and_rotations_are_the_symmetries_they_make():
     square = picture(size=(40, 40))
     turns = [square, *(square.transpose(turn) for turn in (Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180,
@@ -47,6 +61,7 @@ def test_flips_and_rotations_are_the_symmetries_they_make():
     expected = {
         ("rotations",): {turn.tobytes() for turn in turns},
         ("flips",): {image.tobytes() for image in (square, flips[0], flips[2])},
+        ("mirror",): {image.tobytes() for image in (square, flips[0])},
         ("flips", "rotations"): {image.tobytes() for image in turns + flips},
     }
     for kinds, images in expected.items():

@@ -138,7 +138,7 @@ def test_features_have_no_copies():
     recipe = read_recipe(RECIPE)
     method, processor = build(recipe, loaded(recipe))
     data = RetrievalDataset("features", examples, (), (), ())
-    with pytest.raises(DataError, match=r"augmented copies.*as of q0.*self_weight to 0"):
+    with pytest.raises(DataError, match=r"augmented copies.*as of q0.*self_weight=0"):
         views_of(recipe, data, method, processor, "cpu")
 
 
