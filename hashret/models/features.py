@@ -314,8 +314,12 @@ def in_blocks(function: Callable[[Inputs], Tensor], inputs: Inputs, block: int =
     result: Tensor | None = None
     for widths, rows in _by_length(inputs):
         for part in torch.split(rows, block):
-            filled = torch.cat([part, part[:1].expand(block - len(part))])
-            values = function(_cut(inputs.rows(filled), widths))[: len(part)]
+            first = int(part[0])
+            if not widths and len(part) == block:  # neighbours, and as many as are asked for: nothing is copied
+                values = function(inputs.rows(slice(first, first + block)))
+            else:
+                filled = torch.cat([part, part[:1].expand(block - len(part))])
+                values = function(_cut(inputs.rows(filled), widths))[: len(part)]
             if result is None:
                 result = values.new_empty((len(inputs), *values.shape[1:]))
             result[part.to(result.device)] = values

@@ -31,10 +31,11 @@ from hashret.errors import HashretError
 from hashret.models import Inputs, Processor
 from hashret.pipeline.decoding import HEADER, NOBODY, clock, work
 
-__all__ = ["Chunk", "Decoded", "Decoders"]
+__all__ = ["Chunk", "Decoded", "Decoders", "cores"]
 
 SLOT = 1 << 27  # bytes of shared memory for a chunk; only what is touched is ever taken
 SLOTS = 2  # chunks a process has at a time: one in work, one waiting
+ALONE = 1  # the same where there is one core: what decodes then and what waits for it take turns, and never push in
 _LOOK = 0.5  # seconds between two looks at what the processes are at
 
 
@@ -76,9 +77,10 @@ class _Hand:
     """One process, the memory it shares, and what it has to do."""
 
     def __init__(self, processor: Processor) -> None:
-        self.memory = mmap.mmap(-1, HEADER + SLOTS * SLOT)
+        slots = SLOTS if cores() > 1 else ALONE
+        self.memory = mmap.mmap(-1, HEADER + slots * SLOT)
         self.processor = processor
-        self.slots: list[Chunk | None] = [None] * SLOTS
+        self.slots: list[Chunk | None] = [None] * slots
         self.deaths = 0
         self.overdue: tuple[tuple[int, int], float] | None = None
 
@@ -271,6 +273,11 @@ def _weight(entry: Entry) -> int:
         if isinstance(part, str | bytes | np.ndarray)
     )  # fmt: skip
     return sum(sizes)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _death(code: int | None) -> str:

@@ -7,7 +7,6 @@ processes, the machine or the number of runs it took.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,9 @@ from hashret.data.entry import Entry, Side, Source
 from hashret.data.source import open_source
 from hashret.encoded import EncodedFolder
 from hashret.errors import DataError, InputError
-from hashret.pipeline.decoders import Chunk, Decoded, Decoders
+from hashret.models import Inputs
+from hashret.pipeline.decoders import Chunk, Decoded, Decoders, cores
+from hashret.pipeline.heap import keep_heap
 from hashret.pipeline.train import Say, device_named
 from hashret.retriever import Retriever
 from hashret.search import EmbeddingStore
@@ -32,6 +33,8 @@ __all__ = ["EncodingJob", "ShardEncoder", "Step"]
 EMBEDDINGS = {"fp16": "float16", "int8": "int8"}
 _PACKAGES = ("hashret", "torch", "transformers", "numpy", "pillow", "pyarrow")
 _PICTURES, _ROWS = 16, 256  # entries a chunk
+_MORE = 64  # small pictures a chunk, once it is known how large they are: a chunk costs a millisecond whatever it holds
+_DECODED = 1 << 22  # bytes that pictures of such a chunk may come to
 _HEAVIEST = 1 << 24  # bytes of entries that come as bytes, a chunk
 
 
@@ -63,6 +66,7 @@ class EncodingJob:
             FileError: The source or the run is not there, or the folder holds something else.
             InputError: The run cannot read such a source.
         """
+        keep_heap()
         retriever = Retriever.from_pretrained(self.run, device=device_named(self.device))
         source = self.source
         if not isinstance(source, Source):
@@ -76,7 +80,7 @@ class EncodingJob:
         manifest = self._manifest(retriever, source)
         folder = EncodedFolder.begin(self.out, manifest)
         _compare_versions(folder.manifest["versions"], manifest["versions"], say)
-        return ShardEncoder(retriever, source, folder, workers=self.workers or _cores(), timeout=self.timeout)
+        return ShardEncoder(retriever, source, folder, workers=self.workers or cores(), timeout=self.timeout)
 
     def _manifest(self, retriever: Retriever, source: Source) -> dict[str, Any]:
         return {
@@ -142,6 +146,7 @@ class ShardEncoder:
         self._wanted: Callable[[int], bool] = lambda number: False
         self._entries: Iterator[tuple[int, Entry]] = iter(())
         self._next: int | None = None  # position at which those go on; None before the first walk
+        self._pictures = _PICTURES
 
     def shard(self, number: int) -> Step:
         """Encode one shard, unless it is done, and clear what was left of it by others who died over it.
@@ -206,7 +211,7 @@ class ShardEncoder:
             self._next = position + 1
             self.end = max(self.end, self._next)
             if self._wanted(position // self.size):
-                full = len(chunk.entries) >= _most(chunk) or weight >= _HEAVIEST
+                full = len(chunk.entries) >= self._most(chunk) or weight >= _HEAVIEST
                 if chunk.entries and (full or chunk.positions[0] // self.size != position // self.size):
                     yield chunk
                     chunk, weight = Chunk([], []), 0
@@ -218,10 +223,16 @@ class ShardEncoder:
         if chunk.entries:
             yield chunk
 
+    def _most(self, chunk: Chunk) -> int:
+        """How many entries a chunk may have: few pictures, many rows of text or numbers."""
+        picture = chunk.entries and not isinstance(chunk.entries[0].image, np.ndarray | type(None))
+        return self._pictures if picture else _ROWS
+
     def _take(self, shard: _Shard, decoded: Decoded) -> Step:
         """Run the network on what was decoded, and put everything where it belongs."""
         chunk, reasons = decoded.chunk, dict(decoded.reasons)
         if decoded.inputs is not None:
+            self._pictures = _pictures(decoded.inputs, self.retriever.block)
             relaxed, embedded = self.retriever.relaxed(decoded.inputs, embed=self._kept_as is not None)
             sound: NDArray[np.bool_] = np.asarray(np.isfinite(relaxed).all(1))
             if embedded is not None:
@@ -272,17 +283,14 @@ def _compare_versions(there: dict[str, str], here: dict[str, str], say: Say) -> 
             say(f"the folder was begun with {package} {there.get(package)}, this is {found}: bytes may differ")
 
 
-def _most(chunk: Chunk) -> int:
-    """How many entries a chunk may have: few pictures, many rows of text or numbers."""
-    picture = chunk.entries and not isinstance(chunk.entries[0].image, np.ndarray | type(None))
-    return _PICTURES if picture else _ROWS
+def _pictures(inputs: Inputs, block: int) -> int:
+    """How many pictures the next chunks may have, for what the last ones came to: whole blocks of the network's."""
+    if inputs.image is None:
+        return _PICTURES
+    fit = _DECODED // max(inputs.image[0].nbytes, 1)
+    return max(_PICTURES, min(fit, _MORE) // block * block)
 
 
 def _light(entry: Entry) -> Entry:
     """The entry without what was encoded, so that a shard can wait to be written."""
     return Entry(entry.key, path=entry.path, caption=entry.caption, columns=entry.columns)
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
