@@ -32,9 +32,15 @@ def aligned(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tens
         >>> aligned(regions, words, torch.tensor([[True, True]]), torch.tensor([[True, True]]))
         tensor([[5.]])
     """
-    products = torch.einsum("brd,nwd->bnwr", regions, words)
-    best = products.masked_fill(~region_mask[:, None, None, :], -torch.inf).amax(3)
-    return best.masked_fill(~word_mask[None], 0).sum(2)
+    # One product of matrices, regions down and words across, and the maximum down the columns: nothing is transposed,
+    # words that are none cost nothing, and backwards only the winners are written to.
+    text, _ = torch.nonzero(word_mask, as_tuple=True)
+    products = (regions.flatten(0, 1) @ words[word_mask].T).view(*region_mask.shape, len(text))
+    best = products.masked_fill(~region_mask[:, :, None], -torch.inf).max(1).values
+    owned = text[:, None] == torch.arange(len(words), device=text.device)
+    with torch.autocast(best.device.type, enabled=False):  # sums of scores, whose digits rank
+        best = best if best.dtype == torch.float64 else best.float()
+        return best @ owned.to(best.dtype)
 
 
 def pairwise_aligned(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
