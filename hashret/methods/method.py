@@ -59,6 +59,9 @@ class StageSettings:
         chunk: Items an encoder that learns sees at a time with gradient; 0 = the whole batch. The loss sees the whole
             batch all the same, for a second forward pass of the encoder (gradient caching). It changes nothing where no
             encoder learns, and encoders with batch normalisation are refused.
+        together: Which pairs stand in one batch: ``any``, as they are shuffled; or those whose queries have the same
+            ``image``, as far as it holds them: several edits of one reference, whose targets are nearly alike, are then
+            each other's wrong answers, which random batches hardly ever bring together.
     """
 
     epochs: Annotated[int, Field(ge=0)]
@@ -75,6 +78,7 @@ class StageSettings:
     validate_every: Annotated[int, Field(ge=1)] = 1
     accumulate: Annotated[int, Field(ge=1)] = 1
     chunk: Annotated[int, Field(ge=0)] = 0
+    together: Literal["any", "image"] = "any"
 
 
 @dataclass(frozen=True)

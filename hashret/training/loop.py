@@ -229,7 +229,7 @@ class _StageRun:
         """Train one epoch from the step it stands at; the mean of each loss term."""
         progress, stage, settings, how = self.progress, self.stage, self.settings, self.how
         position = (how.seed, progress.stage, progress.epoch)
-        rows = self.table.epoch(settings.batch_size, *position)
+        rows = self.table.epoch(settings.batch_size, *position, together=settings.together)
         self.method.prepare(stage, encoders=settings.encoder_lr != 0)
         if not progress.step:
             self.method.begin_epoch(stage)

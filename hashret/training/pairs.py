@@ -73,6 +73,9 @@ class PairTable:
         self.pairs, self.processor, self.views = pairs, processor, views
         self.instance = instance_numbers(pairs)
         self.items = int(self.instance.max()) + 1
+        images: dict[object, int] = {}
+        shown = [images.setdefault(_identity(pair.query.image), len(images)) for pair in pairs]
+        self.shown = np.asarray(shown, np.int64)  # which image each pair's query has
         self.labels = None
         if all(pair.labels is not None for pair in pairs):
             self.labels = np.stack([pair.labels for pair in pairs if pair.labels is not None]).astype(np.float32)
@@ -100,12 +103,18 @@ class PairTable:
             return self.views.inputs(places)
         return self.processor([self.examples[side][place] for place in places])
 
-    def epoch(self, batch_size: int, *position: int) -> list[NDArray[np.int64]]:
-        """The rows of each batch of one epoch: one pair an instance, shuffled; a last batch of one pair is left out."""
+    def epoch(self, batch_size: int, *position: int, together: str = "any") -> list[NDArray[np.int64]]:
+        """The rows of each batch of one epoch: one pair an instance, shuffled; a last batch of one pair is left out.
+
+        With ``together="image"`` the pairs of one query image follow each other, and the images are shuffled.
+        """
         generator = np.random.default_rng(np.random.SeedSequence(position))
         order = generator.permutation(len(self.pairs))
         _, first = np.unique(self.instance[order], return_index=True)
         rows = order[np.sort(first)]
+        if together == "image":
+            place = generator.permutation(int(self.shown.max()) + 1)
+            rows = rows[np.argsort(place[self.shown[rows]], kind="stable")]
         batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
         return [rows for rows in batches if len(rows) > 1]
 

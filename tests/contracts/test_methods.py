@@ -267,6 +267,31 @@ def test_published_crcgs_noise_follows_its_definition():
     assert values["items"] > values["steps"], "k = 5/100 makes negatives dearer than k = 5/10"
 
 
+def test_edits_of_one_image_stand_together_where_that_is_asked_for():
+    """24 edits of 8 images, 3 each, told as often by equal paths as by one object."""
+    pixels = [np.full(2, image, np.float32) for image in range(8)]
+    for images in (pixels, [f"{image}.png" for image in range(8)]):
+        pairs = [
+            Pair(
+                Example(image=images[row % 8], text=f"edit {row}"),
+                Example(image=np.full(2, -row, np.float32)),
+                instance=row,
+            )
+            for row in range(24)
+        ]
+        table = PairTable(pairs, lambda examples: None)
+        first, again, other = (table.epoch(6, 0, epoch, together="image") for epoch in (0, 0, 1))
+        for batches in (first, other):
+            assert sorted(np.concatenate(batches).tolist()) == list(range(24))
+            assert [len(set((rows % 8).tolist())) for rows in batches] == [2, 2, 2, 2]
+        assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+        assert not np.array_equal(np.concatenate(first), np.concatenate(other))
+        orders = {tuple(np.concatenate(table.epoch(6, epoch, together="image")) % 8) for epoch in range(4)}
+        assert len(orders) == 4, "images are shuffled too"
+        apart = [len(set((rows % 8).tolist())) for rows in table.epoch(6, 0, 0)]
+        assert max(apart) > 2
+
+
 def test_an_epoch_holds_one_pair_of_each_instance():
     pairs = [
         Pair(Example(image=np.full(2, i, np.float32)), Example(text=f"caption {i}.{c}"), instance=i)
