@@ -73,7 +73,7 @@ class ImageTree(Source):
                 continue
             if name.endswith("/"):
                 yield from self._below(prefix + name, seen)
-            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            elif name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:
                 yield prefix + name, ""
 
 

@@ -94,7 +94,11 @@ def merge(root: Path, rows: Sequence[tuple[Path, Row]]) -> list[Row]:
 
 def _tables(root: Path) -> list[list[Path]]:
     """The metadata files of the top folder and of each split folder."""
-    folders = [root, *sorted(path for path in root.glob("*") if path.name.lower() in SPLITS and path.is_dir())]
+    try:
+        names = os.listdir(root)
+    except OSError:  # no folder, or one that cannot be listed: whoever walks it says so
+        names = []
+    folders = [root, *sorted(root / name for name in names if name.lower() in SPLITS and (root / name).is_dir())]
     return [[folder / name for name in METADATA if (folder / name).is_file()] for folder in folders]
 
 

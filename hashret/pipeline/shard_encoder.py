@@ -202,7 +202,8 @@ class ShardEncoder:
             self._entries, self._next = self.source.entries(self._any_wanted), 0
 
     def _any_wanted(self, start: int, stop: int) -> bool:
-        return any(self._wanted(number) for number in range(start // self.size, (stop - 1) // self.size + 1))
+        first, last = start // self.size, (stop - 1) // self.size
+        return self._wanted(first) if first == last else any(map(self._wanted, range(first, last + 1)))
 
     def _chunks(self, last: int | None) -> Iterator[Chunk]:
         """Entries of the shards that are wanted in chunks, none of which crosses the border of a shard."""
