@@ -82,8 +82,7 @@ class Inputs:
         _check_mask("image", self.image, self.image_mask, self.image is not None and self.image.ndim == 3)
 
     def _parts(self) -> dict[str, Tensor]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: tensor for name, tensor in values.items() if tensor is not None}
+        return {name: tensor for name in _PARTS if (tensor := getattr(self, name)) is not None}
 
     def __len__(self) -> int:
         """Number of items."""
@@ -121,6 +120,7 @@ class Inputs:
         return Inputs(**joined)
 
 
+_PARTS = tuple(field.name for field in fields(Inputs))
 _MASKED = {"text_mask": "text", "image_mask": "image"}
 
 
