@@ -199,6 +199,13 @@ class TGDT(Method):
         heads = [parameter for network in networks if network is not None for parameter in network.parameters()]
         return {"heads": heads, "encoders": self._encoders if stage.name in ("local", "joint") else []}
 
+    def prepare(self, stage: Stage, *, encoders: bool = True) -> None:
+        """As for any method; where the base stands still, so do the means it stands on, which are no parameters."""
+        super().prepare(stage, encoders=encoders)
+        for part in (self.even_regions, self.even_words):
+            if part is not None and stage.name == "global":
+                part.eval()
+
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """The global embedding, on which the hash layer learns."""
         return self.embed(inputs)
@@ -210,10 +217,6 @@ class TGDT(Method):
             query, target = given(batch.query_fixed), given(batch.target_fixed)
             same = not_negatives(query, target, batch.instance)
             return self.hash.terms(self.hash(query), self.hash(target), same)
-        if stage.name == "global":  # the base stands still, and so do the means it stands on
-            for part in (self.even_regions, self.even_words):
-                if part is not None:
-                    part.eval()
         (u, regions, seen), (t, words, read) = (self._branches(given(side)) for side in (batch.query, batch.target))
         terms = {}
         if stage.name in ("local", "joint"):

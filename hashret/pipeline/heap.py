@@ -1,7 +1,7 @@
 """keep_heap: freed memory stays with the process that runs a network block after block.
 
 glibc gives what a block of 16 pictures has freed back to the system, which clears every page of it anew for the next
-block: on a small network that is a tenth of the time. What stays is what one block needs, once.
+block, which a small network feels. What stays is what one block needs, once.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ __all__ = ["EncodingJob", "ShardEncoder", "Step"]
 EMBEDDINGS = {"fp16": "float16", "int8": "int8"}
 _PACKAGES = ("hashret", "torch", "transformers", "numpy", "pillow", "pyarrow")
 _PICTURES, _ROWS = 16, 256  # entries a chunk
-_MORE = 64  # small pictures a chunk, once it is known how large they are: a chunk costs a millisecond whatever it holds
+_MORE = 64  # small pictures a chunk, once it is known how large they are: a message costs the same whatever it holds
 _DECODED = 1 << 22  # bytes that pictures of such a chunk may come to
 _HEAVIEST = 1 << 24  # bytes of entries that come as bytes, a chunk
 

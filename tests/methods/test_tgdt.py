@@ -9,7 +9,6 @@ from hashret.losses import consistency, triplet
 from hashret.methods import METHODS, Batch
 from hashret.models import Inputs, Processor, TokenEncoder, VectorEncoder
 from hashret.models.alignment import aligned
-from hashret.models.heads import StandardTokens
 from hashret.retriever import Retriever
 
 KIND = METHODS["tgdt"]
@@ -90,21 +89,6 @@ def test_padding_changes_nothing(options):
         assert torch.allclose(method.embed(cut), whole[3:4], atol=1e-5)
         assert torch.allclose(method.tokens(cut)[0], tokens[3:4, :count], atol=1e-4)
         assert torch.allclose(method.embed(Inputs(**{part: noisy, mask: seen})), whole, atol=1e-5)
-
-
-def test_standard_tokens_are_those_of_loops():
-    """In training by the tokens of the batch that are some, afterwards by the running means; filling counts nowhere."""
-    layer, tokens = StandardTokens(3), torch.rand(4, 5, 3) * torch.tensor([1.0, 100.0, 0.01]) + 7
-    mask = torch.arange(5)[None] < torch.tensor([5, 2, 1, 3])[:, None]
-    rows = [tokens[i, j] for i in range(4) for j in range(5) if mask[i, j]]
-    mean = sum(rows) / len(rows)
-    variance = sum((row - mean) ** 2 for row in rows) / len(rows)
-    expected = (tokens - mean) / (variance + layer.layer.eps).sqrt()
-    assert torch.allclose(layer(tokens, mask), expected * mask[..., None], atol=1e-3)
-    layer.eval()
-    running, spread = layer.layer.running_mean, layer.layer.running_var
-    expected = (tokens - running) / (spread + layer.layer.eps).sqrt()
-    assert torch.allclose(layer(tokens, mask), expected * mask[..., None], atol=1e-3)
 
 
 def test_score_is_what_the_ranking_sums_up():

@@ -6,6 +6,7 @@ from torch import nn
 
 from hashret.errors import InputError
 from hashret.models import HashLayer, mlp
+from hashret.models.heads import StandardTokens
 
 
 @pytest.mark.parametrize("last", [True, False])
@@ -55,3 +56,18 @@ def test_the_hash_layer_is_dropout_and_three_linear_layers_with_tanh() -> None:
     assert codes.shape == (50, 12)
     assert codes.abs().max() <= 1
     assert HashLayer(4, 8).layers[1].out_features == 512
+
+
+def test_standard_tokens_are_those_of_loops():
+    """In training by the tokens of the batch that are some, afterwards by the running means; filling counts nowhere."""
+    layer, tokens = StandardTokens(3), torch.rand(4, 5, 3) * torch.tensor([1.0, 100.0, 0.01]) + 7
+    mask = torch.arange(5)[None] < torch.tensor([5, 2, 1, 3])[:, None]
+    rows = [tokens[i, j] for i in range(4) for j in range(5) if mask[i, j]]
+    mean = sum(rows) / len(rows)
+    variance = sum((row - mean) ** 2 for row in rows) / len(rows)
+    expected = (tokens - mean) / (variance + layer.layer.eps).sqrt()
+    assert torch.allclose(layer(tokens, mask), expected * mask[..., None], atol=1e-3)
+    layer.eval()
+    running, spread = layer.layer.running_mean, layer.layer.running_var
+    expected = (tokens - running) / (spread + layer.layer.eps).sqrt()
+    assert torch.allclose(layer(tokens, mask), expected * mask[..., None], atol=1e-3)
