@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hashret.errors import FileError, FormatError, InputError
 from hashret.models.features import Encoder, Features, Preprocess, evaluating
@@ -27,12 +29,17 @@ __all__ = ["SmallCNN", "TorchvisionImage", "TransformersImage", "transformers_im
 class SmallCNN(Encoder):
     """Four convolutions, each halving the picture: enough for drawn shapes, fast on a laptop.
 
-    The pooled features are the mean of each channel's average and maximum over the picture, so that small things count.
+    What is pooled of the last grid is a choice between what is there and where. ``mixed`` features are the mean of each
+    channel's average and maximum over the grid, so that small things count wherever they stand. ``places`` features are
+    those and, beside them, the grid itself, place after place: which colour is which shape's, and what stands in a
+    corner, can be read off them, as sentences ask for that change one thing of a picture.
 
     Args:
         size: Side of the input in pixels, at least 16.
         width: Channels of the first convolution; the next two have 2 and 4 times as many.
-        dimension: Channels of the last one: width of the features.
+        dimension: Channels of the last one, and width of the tokens.
+        residual: Whether each is followed by another one at its scale whose output is added to its own.
+        pool: ``mixed``, ``dimension`` wide, or ``places``, which adds ceil(size / 16) squared times that.
 
     Raises:
         InputError: ``size`` is below 16.
@@ -46,27 +53,40 @@ class SmallCNN(Encoder):
 
     nonnegative = True
 
-    def __init__(self, *, size: int = 64, width: int = 32, dimension: int = 256) -> None:
+    def __init__(
+        self,
+        *,
+        size: int = 64,
+        width: int = 32,
+        dimension: int = 256,
+        residual: bool = False,
+        pool: Literal["mixed", "places"] = "mixed",
+    ) -> None:
         """Build the layers."""
         super().__init__()
         if size < 16:
             raise InputError("size", expected=">= 16", got=str(size), remedy="Four halvings need 16 pixels.")
-        self.options = {"size": size, "width": width, "dimension": dimension}
-        self.dimension = self.token_dimension = dimension
+        self.options = {"size": size, "width": width, "dimension": dimension, "residual": residual, "pool": pool}
+        self.places = math.ceil(size / 16) ** 2 if pool == "places" else 0
+        self.token_dimension = dimension
+        self.dimension = dimension * (1 + self.places)
         self.preprocess = Pixels(size, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
         layers: list[nn.Module] = []
         channels = 3
         for after in (width, 2 * width, 4 * width, dimension):
             layers += [nn.Conv2d(channels, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [_Residual(after)] if residual else []
             channels = after
         self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
     def encode(self, x: Tensor, mask: Tensor | None) -> Features:
-        """Pixels float (B, 3, size, size) to features."""
-        if x.ndim != 4:
-            raise self.refuse(x, "pixels float (B, 3, H, W)")
+        """Pixels float (B, 3, size, size) to features; without ``places`` of any height and width from 16 up."""
+        side: Any = self.options["size"]
+        if x.ndim != 4 or (self.places and x.shape[2:] != (side, side)):
+            raise self.refuse(x, f"pixels float (B, 3, {side}, {side})")
         tokens = self.layers(x).flatten(2).transpose(1, 2)
-        return Features((tokens.mean(1) + tokens.amax(1)) / 2, tokens)
+        mixed = (tokens.mean(1) + tokens.amax(1)) / 2
+        return Features(torch.cat([mixed, tokens.flatten(1)], dim=1) if self.places else mixed, tokens)
 
     def config(self) -> dict[str, Any]:
         """What rebuilds it."""
@@ -74,8 +94,20 @@ class SmallCNN(Encoder):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> SmallCNN:
-        """Build it from :meth:`config`."""
-        return cls(size=config["size"], width=config["width"], dimension=config["dimension"])
+        """Build it from :meth:`config`; what an older one does not name is as it was."""
+        return cls(**{name: value for name, value in config.items() if name != "encoder"})
+
+
+class _Residual(nn.Module):
+    """ReLU(x + BN(conv(x))): channels and places stay."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = functional.relu(x + self.layers(x))
+        return found
 
 
 _ENDS_IN_RELU = {"mobilenet_v1", "mobilenet_v2", "regnet", "resnet"}

@@ -22,7 +22,7 @@ KINDS = ("clip", "siglip", "vit", "vit-without-pooler", "mobilenet", "resnet")
 
 # Options of one small example of each entry; an entry without one fails its tests.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "cnn": [{"size": 32, "width": 4, "dimension": 12}],
+    "cnn": [{"size": 32, "width": 4, "dimension": 12}, {"size": 40, "width": 4, "residual": True, "pool": "places"}],
     "tokens": [{"dimension": 7}],
     "torchvision": [{"architecture": "resnet18", "size": 32}],
     "trained": [{"run": "cnn"}],
@@ -212,6 +212,43 @@ def test_the_small_network_pools_mean_and_maximum() -> None:
             assert features.pooled[item, channel].item() == pytest.approx(expected, abs=1e-6)
     with pytest.raises(InputError, match="size: expected >= 16, got 8"):
         SmallCNN(size=8)
+
+
+def test_the_small_network_keeps_places() -> None:
+    """What it is as a whole comes first, then the grid, place after place; each scale adds what it makes of itself."""
+    torch.manual_seed(0)
+    encoder = SmallCNN(size=40, width=4, dimension=10, residual=True, pool="places").eval()
+    for layer in encoder.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.running_mean, -0.3, 0.3)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 2)
+    x = torch.randn(2, 3, 40, 40)
+    features = encoder(x)
+    assert features.tokens is not None
+    assert (encoder.dimension, encoder.token_dimension) == (100, 10)
+    assert torch.equal(features.pooled[:, :10], (features.tokens.mean(1) + features.tokens.amax(1)) / 2)
+    assert torch.equal(features.pooled[:, 10:].view(2, 9, 10), features.tokens)
+
+    weights = encoder.state_dict()
+    expected = x
+    for scale in range(4):
+        for name, stride in ((f"layers.{4 * scale}", 2), (f"layers.{4 * scale + 3}.layers.0", 1)):
+            own, norm = expected, f"{name[:-1]}{int(name[-1]) + 1}" if stride == 1 else f"layers.{4 * scale + 1}"
+            expected = torch.nn.functional.conv2d(own, weights[f"{name}.weight"], stride=stride, padding=1)
+            mean, variance, slope, shift = (
+                weights[f"{norm}.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
+            )
+            expected = (expected - mean) / (variance + 1e-5).sqrt() * slope + shift
+            expected = (expected if stride == 2 else own + expected).relu()
+    torch.testing.assert_close(features.tokens, expected.flatten(2).transpose(1, 2), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match=r"pixels float \(B, 3, 40, 40\)"):
+        encoder(torch.randn(2, 3, 48, 48))
+
+
+def test_a_small_network_saved_before_there_was_a_choice() -> None:
+    encoder = encoder_from_config({"encoder": "SmallCNN", "size": 32, "width": 4, "dimension": 6})
+    assert encoder.config() == SmallCNN(size=32, width=4, dimension=6).config()
+    assert encoder.dimension == 6
 
 
 def test_the_small_network_learns_small_shapes() -> None:
