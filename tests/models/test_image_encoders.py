@@ -248,7 +248,7 @@ def test_the_small_network_keeps_places() -> None:
 def test_a_small_network_saved_before_there_was_a_choice() -> None:
     encoder = encoder_from_config({"encoder": "SmallCNN", "size": 32, "width": 4, "dimension": 6})
     assert encoder.config() == SmallCNN(size=32, width=4, dimension=6).config()
-    assert encoder.dimension == 6
+    assert (encoder.dimension, len(encoder.layers)) == (6, 12)  # a convolution, its norm and its ReLU at four scales
 
 
 def test_the_small_network_learns_small_shapes() -> None:
