@@ -106,12 +106,14 @@ class Pair:
         target: Usually the text, or the image a composed query asks for.
         labels: Multi-hot uint8 (C,), or None where a dataset has no labels.
         instance: Equal instance = the same thing pictured; the captions of one image share theirs.
+        group: Equal group = easily taken for each other, which a stage may put in one batch; -1 for none.
     """
 
     query: Example
     target: Example
     labels: NDArray[np.uint8] | None = None
     instance: int = -1
+    group: int = -1
 
 
 @dataclass(frozen=True, eq=False)

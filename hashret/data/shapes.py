@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hashret.data.card import Card, Protocol
 from hashret.data.shapes_album import Album
-from hashret.data.shapes_edits import EDITS_A_REFERENCE, NEAR_A_TARGET, families, scenes_of
+from hashret.data.shapes_edits import EDITS_A_REFERENCE, NEAR_A_TARGET, Family, families, scenes_of, twins
 from hashret.data.shapes_language import captions
 from hashret.data.shapes_scene import CONCEPTS, labels_of, scenes
 from hashret.data.survey import Survey
@@ -64,6 +64,7 @@ def load(
     size: int = 64,
     seed: int = 0,
     keep: bool = False,
+    twins: bool = False,
 ) -> RetrievalDataset:
     """Draw the dataset.
 
@@ -85,6 +86,8 @@ def load(
         seed: Of all random draws.
         keep: Whether pictures are kept in the cache and taken from it the next time; see
             :mod:`hashret.data.shapes_album`. It changes no picture, and takes 12 KiB for one of 64 pixels.
+        twins: For "edits": whether training references come two by two, one edit apart and asked the same, all their
+            pairs in one group; see :func:`hashret.data.shapes_edits.twins`. Without them each reference is a group.
 
     Returns:
         Pairs and tasks whose images are PIL images; tasks are "i2t" and "t2i", or "composed".
@@ -103,7 +106,7 @@ def load(
     counts = {"train": train, "validation": validation, "test": test, "database": database}
     _check(protocol, counts, size)
     makers = {"labels": _by_labels, "captions": _by_captions, "edits": _by_edits}
-    return makers[protocol](counts, _Look(size, seed, keep))
+    return makers[protocol](counts, _Look(size, seed, keep, twins))
 
 
 def survey(root: Path) -> Survey:
@@ -113,11 +116,12 @@ def survey(root: Path) -> Survey:
 
 @dataclass(frozen=True)
 class _Look:
-    """How scenes are drawn: size in pixels, seed, and whether pictures are kept."""
+    """How scenes are drawn: size in pixels, seed, whether pictures are kept and whether references have twins."""
 
     size: int
     seed: int
     keep: bool
+    twins: bool
 
     def album(self, split: str) -> Album:
         return Album(split, self.size, keep=self.keep)
@@ -244,16 +248,20 @@ def _instance_tasks(items: Sequence[_Item]) -> tuple[Task, ...]:
 
 
 def _triplets(count: int, look: _Look) -> list[Pair]:
-    album, found = look.album("train"), families("train", count, look.seed)
-    chance = look.chance("train")
-    for family in found:
-        album.add([family.reference, *(target for _, target in family.edits)], chance.getrandbits(64), chance)
+    album, chance = look.album("train"), look.chance("train")
+    found: Sequence[tuple[Family, ...]] = (
+        twins("train", count, look.seed) if look.twins else [(one,) for one in families("train", count, look.seed)]
+    )
+    for alike in found:
+        shown = [scene for one in alike for scene in (one.reference, *(target for _, target in one.edits))]
+        album.add(shown, chance.getrandbits(64), chance)
     pictures, pairs = album.drawn(), list[Pair]()
-    for family in found:
-        reference = pictures[family.reference]
-        for number, (text, target) in enumerate(family.edits):
-            query = Example(image=reference.image, text=text, key=f"{reference.key}#{number}")
-            pairs.append(Pair(query, pictures[target], labels_of(target), len(pairs)))
+    for group, alike in enumerate(found):
+        for family in alike:
+            reference = pictures[family.reference]
+            for number, (text, target) in enumerate(family.edits):
+                query = Example(image=reference.image, text=text, key=f"{reference.key}#{number}")
+                pairs.append(Pair(query, pictures[target], labels_of(target), len(pairs), group))
     return pairs
 
 

@@ -8,8 +8,9 @@ alone cannot choose either. All scenes of a family belong to one split. Nothing 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 
 from hashret.data.shapes_language import (
@@ -47,6 +48,7 @@ __all__ = [
     "sample_edit",
     "say",
     "scenes_of",
+    "twins",
 ]
 
 KINDS = {
@@ -222,6 +224,11 @@ def families(split: str, queries: int, seed: int) -> list[Family]:
         >>> [len(family.edits) for family in families("test", 6, seed=0)]
         [4, 2]
     """
+    return list(_families(split, queries, seed))
+
+
+@lru_cache(maxsize=4)  # a campaign asks for the same ones at every run
+def _families(split: str, queries: int, seed: int) -> tuple[Family, ...]:
     chance = random.Random(f"{seed} {split} edits")
     taken: set[Scene] = set()
     found = []
@@ -229,14 +236,63 @@ def families(split: str, queries: int, seed: int) -> list[Family]:
         family = _family(split, taken, chance)
         left = queries - done
         found.append(Family(family.reference, family.edits[:left], family.near[: left * NEAR_A_TARGET]))
-    return found
+    return tuple(found)
+
+
+def twins(split: str, queries: int, seed: int) -> list[tuple[Family, Family]]:
+    """Draw families two by two: the second reference is one edit away from the first, and both are asked the same.
+
+    A target and that of its twin satisfy one request and differ where it is silent. Beside each other in training they
+    teach what families alone do not: to keep of the reference whatever the sentence does not speak of.
+
+    Args:
+        split: One of SPLITS; every scene of every family belongs to it.
+        queries: How many edits in all; the last families may have fewer than EDITS_A_REFERENCE each.
+        seed: Of the random draws.
+
+    Returns:
+        Families without a scene in common, and without near-duplicates; `say` tells the edits of each in its own words.
+
+    Example:
+        >>> [len(one.edits) + len(other.edits) for one, other in twins("train", 11, seed=0)]
+        [8, 3]
+    """
+    return list(_all_twins(split, queries, seed))
+
+
+@lru_cache(maxsize=4)
+def _all_twins(split: str, queries: int, seed: int) -> tuple[tuple[Family, Family], ...]:
+    chance = random.Random(f"{seed} {split} twins")
+    taken: set[Scene] = set()
+    found = []
+    for done in range(0, queries, 2 * EDITS_A_REFERENCE):
+        one, other = _twins(split, taken, chance)
+        left = queries - done
+        first, second = one.edits[: -(-left // 2)], other.edits[: left // 2]
+        found.append((Family(one.reference, first, ()), Family(other.reference, second, ())))
+    return tuple(found)
+
+
+def _twins(split: str, taken: set[Scene], chance: random.Random) -> tuple[Family, Family]:
+    while True:
+        one = _reference(split, taken, chance)
+        other = apply(one, _new(split, one, taken, chance, None))
+        edits: list[Edit] = []
+        while len(other.things) > 1 and len(edits) < EDITS_A_REFERENCE:
+            found = _found(split, (one, other), taken, chance, edits[-1] if len(edits) % 2 else None)
+            if found is None:  # checksums of scenes alike in length go hand in hand: these never share a split
+                break
+            edits.append(found)
+        if len(edits) == EDITS_A_REFERENCE:
+            first, second = (
+                Family(scene, tuple((say(scene, edit, chance), apply(scene, edit)) for edit in edits), ())
+                for scene in (one, other)
+            )
+            return first, second
 
 
 def _family(split: str, taken: set[Scene], chance: random.Random) -> Family:
-    reference = sample(split, chance)
-    while reference in taken or len(reference.things) == 1:  # of one thing there is nothing to tell it from
-        reference = sample(split, chance)
-    taken.add(reference)
+    reference = _reference(split, taken, chance)
     edits: list[Edit] = []
     texts: list[tuple[str, Scene]] = []
     for step in range(EDITS_A_REFERENCE):
@@ -251,15 +307,36 @@ def _family(split: str, taken: set[Scene], chance: random.Random) -> Family:
     return Family(reference, tuple(texts), tuple(near))
 
 
+def _reference(split: str, taken: set[Scene], chance: random.Random) -> Scene:
+    """Draw a scene that is not taken yet, and take it."""
+    reference = sample(split, chance)
+    while reference in taken or len(reference.things) == 1:  # of one thing there is nothing to tell it from
+        reference = sample(split, chance)
+    taken.add(reference)
+    return reference
+
+
 def _new(split: str, scene: Scene, taken: set[Scene], chance: random.Random, like: Edit | None) -> Edit:
     """Draw an edit whose target is of the split and not taken yet, and take it."""
-    for attempt in range(1_000):
-        edit = sample_edit(scene, chance, like if attempt < 50 else None)
-        target = apply(scene, edit)
-        if target not in taken and split_of(target) == split:
-            taken.add(target)
+    edit = _found(split, (scene,), taken, chance, like)
+    assert edit is not None, "a scene has thousands of edits, a quarter of them in its split"
+    return edit
+
+
+def _found(
+    split: str, scenes: Sequence[Scene], taken: set[Scene], chance: random.Random, like: Edit | None
+) -> Edit | None:
+    """Draw an edit all of whose targets are of the split and not taken yet, and take them; None if none turns up."""
+    for attempt in range(1_000 if len(scenes) == 1 else 200):
+        edit = sample_edit(scenes[0], chance, like if attempt < 50 else None)
+        if not all(edit.before is None or edit.before in scene.things for scene in scenes):
+            continue
+        targets = [apply(scene, edit) for scene in scenes]
+        different = len({*scenes, *targets}) == 2 * len(scenes)
+        if different and all(t not in taken and split_of(t) == split and fits(t) for t in targets):
+            taken.update(targets)
             return edit
-    raise AssertionError("a scene has thousands of edits, a quarter of them in its split")
+    return None
 
 
 def scenes_of(found: Iterable[Family]) -> list[Scene]:

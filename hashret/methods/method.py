@@ -61,7 +61,8 @@ class StageSettings:
             encoder learns, and encoders with batch normalisation are refused.
         together: Which pairs stand in one batch: ``any``, as they are shuffled; or those whose queries have the same
             ``image``, as far as it holds them: several edits of one reference, whose targets are nearly alike, are then
-            each other's wrong answers, which random batches hardly ever bring together.
+            each other's wrong answers, which random batches hardly ever bring together; or those that the dataset says
+            are of one ``group`` (those of no group as with ``image``).
     """
 
     epochs: Annotated[int, Field(ge=0)]
@@ -78,7 +79,7 @@ class StageSettings:
     validate_every: Annotated[int, Field(ge=1)] = 1
     accumulate: Annotated[int, Field(ge=1)] = 1
     chunk: Annotated[int, Field(ge=0)] = 0
-    together: Literal["any", "image"] = "any"
+    together: Literal["any", "image", "group"] = "any"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,9 @@ class PairTable:
         self.items = int(self.instance.max()) + 1
         images: dict[object, int] = {}
         shown = [images.setdefault(_identity(pair.query.image), len(images)) for pair in pairs]
-        self.shown = np.asarray(shown, np.int64)  # which image each pair's query has
+        alone = [(pair.group, -1 if pair.group >= 0 else image) for pair, image in zip(pairs, shown, strict=True)]
+        grouped = np.unique(np.asarray(alone, np.int64), axis=0, return_inverse=True)[1].reshape(-1)
+        self.beside = {"image": np.asarray(shown, np.int64), "group": grouped}  # what each pair may stand beside
         self.labels = None
         if all(pair.labels is not None for pair in pairs):
             self.labels = np.stack([pair.labels for pair in pairs if pair.labels is not None]).astype(np.float32)
@@ -106,15 +108,17 @@ class PairTable:
     def epoch(self, batch_size: int, *position: int, together: str = "any") -> list[NDArray[np.int64]]:
         """The rows of each batch of one epoch: one pair an instance, shuffled; a last batch of one pair is left out.
 
-        With ``together="image"`` the pairs of one query image follow each other, and the images are shuffled.
+        With ``together="image"`` the pairs of one query image follow each other, and the images are shuffled; with
+        ``"group"`` those of one group, and the groups are shuffled.
         """
         generator = np.random.default_rng(np.random.SeedSequence(position))
         order = generator.permutation(len(self.pairs))
         _, first = np.unique(self.instance[order], return_index=True)
         rows = order[np.sort(first)]
-        if together == "image":
-            place = generator.permutation(int(self.shown.max()) + 1)
-            rows = rows[np.argsort(place[self.shown[rows]], kind="stable")]
+        if together != "any":
+            beside = self.beside[together]
+            place = generator.permutation(int(beside.max()) + 1)
+            rows = rows[np.argsort(place[beside[rows]], kind="stable")]
         batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
         return [rows for rows in batches if len(rows) > 1]
 

@@ -8,7 +8,7 @@ import pytest
 
 from hashret.data.shapes import load
 from hashret.data.shapes_drawing import draw
-from hashret.data.shapes_edits import families, scenes_of
+from hashret.data.shapes_edits import families, scenes_of, twins
 from hashret.data.shapes_language import SHAPE_WORDS, plural
 from hashret.data.shapes_scene import CONCEPTS, SHAPES, labels_of, scenes, split_of
 from hashret.errors import InputError
@@ -102,6 +102,20 @@ def test_what_is_loaded_is_what_was_described(small):
     assert [pair.query.text for pair in small["edits"].train] == [text for text, _ in triplets]
     labels = np.stack([pair.labels for pair in small["edits"].train])
     np.testing.assert_array_equal(labels, [labels_of(target) for _, target in triplets])
+
+
+def test_training_references_have_twins_where_they_are_asked_for(small):
+    assert [pair.group for pair in small["edits"].train] == [row // 4 for row in range(60)]
+    data = load(protocol="edits", twins=True, **SMALL)
+    drawn = [family for both in twins("train", 60, seed=0) for family in both]
+    assert [pair.query.text for pair in data.train] == [text for family in drawn for text, _ in family.edits]
+    labels = np.stack([pair.labels for pair in data.train])
+    np.testing.assert_array_equal(labels, [labels_of(target) for family in drawn for _, target in family.edits])
+    assert [pair.group for pair in data.train] == [row // 8 for row in range(60)]
+    shown = [len({id(pair.query.image) for pair in data.train if pair.group == group}) for group in range(8)]
+    assert shown == [2] * 8
+    for made, kept in zip(data.test, small["edits"].test, strict=True):
+        assert [query.text for query in made.queries] == [query.text for query in kept.queries]
 
 
 def test_shapes_a_text_names_are_its_labels(small):

@@ -14,6 +14,7 @@ from hashret.data.shapes_edits import (
     families,
     sample_edit,
     scenes_of,
+    twins,
 )
 from hashret.data.shapes_scene import Scene, Thing, fits, scenes, split_of
 
@@ -84,6 +85,37 @@ def test_families_repeat_and_extend():
     assert families("train", 8, seed=5) != families("train", 8, seed=6)
     last = families("train", 10, seed=5)[-1]
     assert (len(last.edits), len(last.near)) == (2, 2 * NEAR_A_TARGET)
+
+
+def test_twins_are_one_edit_apart_and_so_are_their_targets():
+    found = twins("train", 804, seed=0)
+    assert [(len(one.edits), len(other.edits)) for one, other in found] == [(4, 4)] * 100 + [(2, 2)]
+    kinds: Counter[str] = Counter()
+    for one, other in found:
+        assert min(len(one.reference.things), len(other.reference.things)) > 1
+        apart = difference(one.reference, other.reference)
+        assert apart is not None
+        for (_, target), (_, twin) in zip(one.edits, other.edits, strict=True):
+            told = difference(one.reference, target)
+            assert told is not None
+            assert told == difference(other.reference, twin)
+            assert target != twin
+            assert fits(twin)
+            assert set(one.reference.things) - set(target.things) == set(other.reference.things) - set(twin.things)
+            assert set(target.things) - set(one.reference.things) == set(twin.things) - set(other.reference.things)
+            kinds[told] += 1
+            if apart != "background":  # what one lacks of the other is what their targets lack of each other
+                assert target.background == twin.background
+                things, others = set(one.reference.things), set(other.reference.things)
+                assert set(target.things) - set(twin.things) == things - others
+                assert set(twin.things) - set(target.things) == others - things
+            else:
+                assert target.things == twin.things
+    assert set(kinds) == set(KINDS)
+    members = scenes_of([family for both in found for family in both])
+    assert len(set(members)) == len(members)
+    assert {split_of(scene) for scene in members} == {"train"}
+    assert twins("train", 16, seed=5) == twins("train", 80, seed=5)[:2] != twins("train", 16, seed=6)
 
 
 def test_the_image_alone_cannot_answer(found):

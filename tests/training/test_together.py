@@ -1,4 +1,4 @@
-"""Edits of one image stand in one batch of the training loop, where a stage asks for it."""
+"""Edits of one image, or of one group, stand in one batch of the training loop, where a stage asks for it."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,9 @@ from hashret.models import Processor, VectorEncoder
 from hashret.training import Fit, PairTable, fit
 
 
-@pytest.mark.parametrize("together", ["any", "image"])
-def test_the_loop_makes_batches_as_the_stage_says(tmp_path, monkeypatch, together):
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("together", ["any", "image", "group"])
+def test_the_loop_makes_batches_as_the_stage_says(tmp_path, monkeypatch, together, grouped):
     torch.manual_seed(0)
     drawn = np.random.default_rng(0)
     references = list(drawn.normal(size=(12, 4)).astype(np.float32))
@@ -20,6 +21,7 @@ def test_the_loop_makes_batches_as_the_stage_says(tmp_path, monkeypatch, togethe
         Pair(
             Example(image=references[row % 12], text=drawn.normal(size=5).astype(np.float32), key=f"q{row}"),
             Example(image=drawn.normal(size=4).astype(np.float32), key=f"t{row}"), None, row,
+            row % 4 if grouped else -1,
         ) for row in range(48)
     ]  # fmt: skip
     kind = METHODS["sum"]
@@ -44,4 +46,13 @@ def test_the_loop_makes_batches_as_the_stage_says(tmp_path, monkeypatch, togethe
     assert len(seen) == 8
     assert sorted(seen[0] + seen[1] + seen[2] + seen[3]) == list(range(48))
     images = [len({row % 12 for row in rows}) for rows in seen]
-    assert images == [3] * 8 if together == "image" else min(images) > 3
+    groups = [len({row % 4 for row in rows}) for rows in seen]
+    if together == "any":
+        assert min(images) > 3
+        assert min(groups) > 1
+    elif together == "image" or not grouped:
+        assert images == [3] * 8
+        assert max(groups) > 1
+    else:
+        assert images == [3] * 8
+        assert groups == [1] * 8
