@@ -14,7 +14,9 @@ The machine is never quiet, so both are repeated in turns (``--repeats``), and t
 the medians and of the best; beside it that of items a second of CPU time, decoding processes included, which is what a
 single quiet core would show: on a busy one, two processes are given more of it than one. torch and the decoding
 processes share ``--cores`` cores, to which the process is held; with several, the loop's own decoding and forward still
-take turns, which is what a script does. The codes of both are compared, and the run fails where they differ.
+take turns, which is what a script does, and its kernels share one pass among the cores, while ``encode`` gives each
+pass one. The codes of both are compared. On one core the run fails where they differ; kernels that share a pass round
+differently, so that with several the bits that differ are counted, and one in 100,000 is too many.
 
 Then ``encode`` runs in a process of its own on the demo's pictures at two sizes (``--sizes``), and the peak memory of
 that process and of its largest child is read from the system: flat means that it does not grow with the items. The
@@ -115,6 +117,7 @@ def compare(name: str, run: Path, photos: Path, work: Path, args: argparse.Names
     retriever = Retriever.from_pretrained(run, device=device)
     retriever.encode([Example(image=next(photos.iterdir()))])
     seconds: dict[str, list[tuple[float, float]]] = {"bare loop": [], "hashret encode": []}
+    differ = 0
     for repeat in range(args.repeats):
         begun = clocks()
         codes = bare_loop(retriever, photos)
@@ -124,13 +127,15 @@ def compare(name: str, run: Path, photos: Path, work: Path, args: argparse.Names
         encode(run, photos, "image", out, workers=args.workers, quiet=True)
         seconds["hashret encode"].append(since(begun))
         found = Codes.concatenate([shard.codes for shard in EncodedFolder.open(out).shards()])
-        if found != codes:
-            raise SystemExit(f"{name}: encode and the bare loop give different codes")
+        differ = max(differ, int(np.bitwise_count(found.packed ^ codes.packed).sum()))
+        if len(found) != len(codes) or differ > (0 if args.cores == 1 else len(codes) * codes.bits / 1e5):
+            raise SystemExit(f"{name}: encode and the bare loop give different codes ({differ} bits)")
     speeds = {kind: [count / wall for wall, _ in times] for kind, times in seconds.items()}
     by_cpu = {kind: [count / cpu for _, cpu in times] for kind, times in seconds.items()}
     loop, ours = speeds["bare loop"], speeds["hashret encode"]
     return {
-        "network": name, "items": count, "device": device, "items_per_second": speeds, "items_per_cpu_second": by_cpu,
+        "network": name, "items": count, "device": device, "bits_that_differ": differ, "items_per_second": speeds,
+        "items_per_cpu_second": by_cpu,
         "ratio_of_medians": statistics.median(ours) / statistics.median(loop), "ratio_of_best": max(ours) / max(loop),
         "ratio_by_cpu": statistics.median(by_cpu["hashret encode"]) / statistics.median(by_cpu["bare loop"]),
     }  # fmt: skip
@@ -205,10 +210,11 @@ def main() -> None:
     print("\n| items | peak memory, MiB | of its largest decoder, MiB | seconds |\n|---|---|---|---|")
     for row in peaks:
         print(f"| {row['items']:,} | {row['own']:.0f} | {row['child']:.0f} | {row['seconds']:.0f} |")
+    told = ", ".join(f"{row['bits_that_differ']} of {row['network']}" for row in rows)
     where = (
         f"{platform.machine()}, {args.cores} core(s), {args.workers} decoding process(es), torch {torch.__version__}"
     )
-    print(f"\n{where}; {args.repeats} repeats in turns; codes of both are equal.")
+    print(f"\n{where}; {args.repeats} repeats in turns; bits of the codes that differ: {told}.")
     if args.out:
         kept = {"rows": rows, "memory": peaks, "where": where, "repeats": args.repeats}
         args.out.write_text(json.dumps(kept, indent=1), encoding="utf-8")

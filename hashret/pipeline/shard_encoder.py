@@ -1,19 +1,20 @@
 """ShardEncoder: shards of a source, decoded, run through the network and written whole; what every runner does.
 
-Entries are decoded ahead by processes, the network runs on blocks of a fixed size, and a shard is written when its last
-item is through. What an item's code is depends on the item and the model: not on its neighbours, the shards, the
-processes, the machine or the number of runs it took.
+Entries are decoded ahead by processes, the network runs on blocks of a fixed size, each on one core where it runs on a
+CPU, and a shard is written when its last item is through. What an item's code is depends on the item and the model: not
+on its neighbours, the shards, the processes, the number of cores or of runs it took.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hashret.codes import Codes, binarize
@@ -24,11 +25,14 @@ from hashret.errors import DataError, InputError
 from hashret.models import Inputs
 from hashret.pipeline.decoders import Chunk, Decoded, Decoders, cores
 from hashret.pipeline.heap import keep_heap
+from hashret.pipeline.lanes import Lanes
 from hashret.pipeline.train import Say, device_named
 from hashret.retriever import Retriever
 from hashret.search import EmbeddingStore
 
 __all__ = ["EncodingJob", "ShardEncoder", "Step"]
+
+Values = tuple[NDArray[np.float32], NDArray[np.float32] | None]  # relaxed codes, embeddings
 
 EMBEDDINGS = {"fp16": "float16", "int8": "int8"}
 _PACKAGES = ("hashret", "torch", "transformers", "numpy", "pillow", "pyarrow")
@@ -185,13 +189,13 @@ class ShardEncoder:
         self._walk(wanted, first * self.size)
         shard: _Shard | None = None
         with Decoders(self.retriever.processor, workers=self._workers, timeout=self._timeout) as crew:
-            for decoded in crew.results(self._chunks(last)):
+            for decoded, values in self._through(crew.results(self._chunks(last))):
                 number = decoded.chunk.positions[0] // self.size
                 if shard is not None and shard.number != number:
                     self._write(shard)
                     shard = None
                 shard = shard or _Shard(number, time.monotonic())
-                yield self._take(shard, decoded)
+                yield self._take(shard, decoded, values)
             if shard is not None:
                 self._write(shard)
 
@@ -229,12 +233,26 @@ class ShardEncoder:
         picture = chunk.entries and not isinstance(chunk.entries[0].image, np.ndarray | type(None))
         return self._pictures if picture else _ROWS
 
-    def _take(self, shard: _Shard, decoded: Decoded) -> Step:
-        """Run the network on what was decoded, and put everything where it belongs."""
+    def _through(self, decoded: Iterator[Decoded]) -> Iterator[tuple[Decoded, Values | None]]:
+        """Run the network on chunks, in lanes where there are cores for more than one."""
+        if self.retriever.device.type != "cpu" or torch.get_num_threads() == 1:
+            for one in decoded:
+                yield one, self._values(one)
+            return
+        with Lanes(min(cores(), torch.get_num_threads()), self._values) as lanes:
+            yield from lanes.results(map(_own, decoded))
+
+    def _values(self, decoded: Decoded) -> Values | None:
+        if decoded.inputs is None:
+            return None
+        self._pictures = _pictures(decoded.inputs, self.retriever.block)
+        return self.retriever.relaxed(decoded.inputs, embed=self._kept_as is not None)
+
+    def _take(self, shard: _Shard, decoded: Decoded, values: Values | None) -> Step:
+        """Put what became of a chunk where it belongs."""
         chunk, reasons = decoded.chunk, dict(decoded.reasons)
-        if decoded.inputs is not None:
-            self._pictures = _pictures(decoded.inputs, self.retriever.block)
-            relaxed, embedded = self.retriever.relaxed(decoded.inputs, embed=self._kept_as is not None)
+        if values is not None:
+            relaxed, embedded = values
             sound: NDArray[np.bool_] = np.asarray(np.isfinite(relaxed).all(1))
             if embedded is not None:
                 largest = np.abs(embedded).max(1)
@@ -275,6 +293,11 @@ class ShardEncoder:
         columns = zip(*shard.failures, strict=True) if shard.failures else ((), (), ())
         failures = dict(zip(("id", "key", "reason"), map(list, columns), strict=True))
         self.folder.write(shard.number, codes, metadata, failures, seconds=time.monotonic() - shard.begun)
+
+
+def _own(decoded: Decoded) -> Decoded:
+    """What was decoded, in memory of its own: that of the decoders is used again."""
+    return replace(decoded, inputs=None if decoded.inputs is None else decoded.inputs.copy())
 
 
 def _compare_versions(there: dict[str, str], here: dict[str, str], say: Say) -> None:
