@@ -20,7 +20,7 @@ from hashret.data.card import Card, Protocol
 from hashret.data.shapes_album import Album
 from hashret.data.shapes_edits import EDITS_A_REFERENCE, NEAR_A_TARGET, Family, families, scenes_of, twins
 from hashret.data.shapes_language import captions
-from hashret.data.shapes_scene import CONCEPTS, labels_of, scenes
+from hashret.data.shapes_scene import ATTRIBUTES, CONCEPTS, Scene, labels_of, scenes
 from hashret.data.survey import Survey
 from hashret.errors import InputError
 from hashret.examples import Example, Pair, RetrievalDataset, Task
@@ -65,6 +65,7 @@ def load(
     seed: int = 0,
     keep: bool = False,
     twins: bool = False,
+    attributes: bool = False,
 ) -> RetrievalDataset:
     """Draw the dataset.
 
@@ -88,6 +89,8 @@ def load(
             :mod:`hashret.data.shapes_album`. It changes no picture, and takes 12 KiB for one of 64 pixels.
         twins: For "edits": whether training references come two by two, one edit apart and asked the same, all their
             pairs in one group; see :func:`hashret.data.shapes_edits.twins`. Without them each reference is a group.
+        attributes: Whether colours, sizes and what is plain or outlined are labels too, 39 in all. Nearly everything
+            then shares one: it is for networks that are to learn what a picture shows, not for searches.
 
     Returns:
         Pairs and tasks whose images are PIL images; tasks are "i2t" and "t2i", or "composed".
@@ -106,7 +109,7 @@ def load(
     counts = {"train": train, "validation": validation, "test": test, "database": database}
     _check(protocol, counts, size)
     makers = {"labels": _by_labels, "captions": _by_captions, "edits": _by_edits}
-    return makers[protocol](counts, _Look(size, seed, keep, twins))
+    return makers[protocol](counts, _Look(size, seed, keep, twins, attributes))
 
 
 def survey(root: Path) -> Survey:
@@ -116,12 +119,20 @@ def survey(root: Path) -> Survey:
 
 @dataclass(frozen=True)
 class _Look:
-    """How scenes are drawn: size in pixels, seed, whether pictures are kept and whether references have twins."""
+    """How scenes are drawn and labelled: size in pixels, seed, and the arguments of :func:`load` of these names."""
 
     size: int
     seed: int
     keep: bool
     twins: bool
+    attributes: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (*CONCEPTS, *ATTRIBUTES) if self.attributes else CONCEPTS
+
+    def labels(self, scene: Scene) -> NDArray[np.uint8]:
+        return labels_of(scene, attributes=self.attributes)
 
     def album(self, split: str) -> Album:
         return Album(split, self.size, keep=self.keep)
@@ -148,7 +159,7 @@ def _by_labels(counts: dict[str, int], look: _Look) -> RetrievalDataset:
         _pairs(splits["train"]),
         _label_tasks(held[:third], held[third:]) if held else (),
         _label_tasks(splits["test"], splits["database"]),
-        CONCEPTS,
+        look.classes,
         (
             *_notes(splits, look),
             f"{len(splits['test'])} queries of one modality search {len(splits['database'])} items of the other, one "
@@ -164,7 +175,7 @@ def _by_captions(counts: dict[str, int], look: _Look) -> RetrievalDataset:
         _pairs(splits["train"]),
         _instance_tasks(splits["validation"]) if splits["validation"] else (),
         _instance_tasks(splits["test"]),
-        CONCEPTS,
+        look.classes,
         (
             *_notes(splits, look),
             f"{len(splits['test'])} test pictures and their captions search each other; a caption that leaves much "
@@ -182,11 +193,11 @@ def _by_edits(counts: dict[str, int], look: _Look) -> RetrievalDataset:
         pairs,
         (_composed("validation", held // 4, held, look),) if held else (),
         (_composed("test", counts["test"], counts["database"], look),),
-        CONCEPTS,
+        look.classes,
         (
             _DRAWN,
             f"{len(pairs)} training triplets, {EDITS_A_REFERENCE} a reference; {look.size} x {look.size} pixels, seed "
-            f"{look.seed}; {mean:.2f} of {len(CONCEPTS)} labels a target on average.",
+            f"{look.seed}; {mean:.2f} of {len(look.classes)} labels a target on average.",
             f"{counts['test']} queries search {counts['database']} pictures, the references and for each target "
             f"{NEAR_A_TARGET} pictures one edit away from it among them; one answer is right.",
         ),
@@ -199,7 +210,7 @@ def _notes(splits: dict[str, list[_Item]], look: _Look) -> tuple[str, ...]:
     return (
         _DRAWN,
         f"Scenes: {sizes}; {CAPTIONS} captions each; {look.size} x {look.size} pixels, seed {look.seed}.",
-        f"{mean:.2f} of {len(CONCEPTS)} labels a scene on average; a caption need not mention all of them.",
+        f"{mean:.2f} of {len(look.classes)} labels a scene on average; a caption need not mention all of them.",
     )
 
 
@@ -219,7 +230,7 @@ def _items(split: str, count: int, look: _Look, first: int) -> list[_Item]:
     for number, (scene, picture) in enumerate(album.drawn().items()):
         told = captions(scene, words, CAPTIONS)
         texts = tuple(Example(text=text, key=f"{picture.key}#{place}") for place, text in enumerate(told))
-        items.append(_Item(picture, texts, labels_of(scene), first + number))
+        items.append(_Item(picture, texts, look.labels(scene), first + number))
     return items
 
 
@@ -261,7 +272,7 @@ def _triplets(count: int, look: _Look) -> list[Pair]:
             reference = pictures[family.reference]
             for number, (text, target) in enumerate(family.edits):
                 query = Example(image=reference.image, text=text, key=f"{reference.key}#{number}")
-                pairs.append(Pair(query, pictures[target], labels_of(target), len(pairs), group))
+                pairs.append(Pair(query, pictures[target], look.labels(target), len(pairs), group))
     return pairs
 
 

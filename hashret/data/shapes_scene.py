@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ATTRIBUTES",
     "BACKGROUNDS",
     "COLOURS",
     "CONCEPTS",
@@ -56,9 +57,12 @@ BACKGROUNDS = {name: concepts for name, (_, concepts) in _BACKGROUND_TABLE.items
 """What a background shows, as concepts; the first three show nothing and come in any colour."""
 
 CONCEPTS = (*SHAPES, "sky", "grass", "night", "water", "sand", "brick", "snow", "striped", "dotted", "checked")
+ATTRIBUTES = (*COLOURS, *SIZES, "plain", "outlined")
+"""What else may be a label: whatever else tells one thing from another."""
 SPLITS = ("train", "validation", "test", "database")
 
 _COLUMN = {name: column for column, name in enumerate(CONCEPTS)}
+_ATTRIBUTE_COLUMN = {name: column for column, name in enumerate((*CONCEPTS, *ATTRIBUTES))}
 _SHAPE_NAMES, _SHAPE_SUMS = tuple(SHAPES), tuple(accumulate(SHAPES.values()))
 _TEXTURE_NAMES, _TEXTURE_SUMS = tuple(TEXTURES), tuple(accumulate(TEXTURES.values()))
 _SIZE_NAMES, _CELLS = tuple(SIZES), tuple(range(9))
@@ -123,21 +127,26 @@ def split_of(scene: Scene) -> str:
     return SPLITS[crc32("; ".join((scene.background, *words)).encode()) % len(SPLITS)]
 
 
-def labels_of(scene: Scene) -> NDArray[np.uint8]:
+def labels_of(scene: Scene, *, attributes: bool = False) -> NDArray[np.uint8]:
     """Return the multi-hot labels, uint8 (24,) in the order of CONCEPTS: shapes, background, patterns; never colours.
+
+    Args:
+        scene: What is labelled.
+        attributes: Whether those of ATTRIBUTES follow, as Visual Genome has attributes beside objects: uint8 (39,).
 
     Example:
         >>> row = labels_of(Scene((Thing(4, "star", "red", "large", "striped"),), "beach"))
         >>> [name for name, on in zip(CONCEPTS, row, strict=True) if on]
         ['star', 'water', 'sand', 'striped']
     """
-    row = np.zeros(len(CONCEPTS), np.uint8)
+    column = _ATTRIBUTE_COLUMN if attributes else _COLUMN
+    row = np.zeros(len(column), np.uint8)
     for name in BACKGROUNDS[scene.background]:
-        row[_COLUMN[name]] = 1
+        row[column[name]] = 1
     for thing in scene.things:
-        row[_COLUMN[thing.shape]] = 1
-        if thing.texture in _COLUMN:
-            row[_COLUMN[thing.texture]] = 1
+        for name in (thing.shape, thing.texture, thing.colour, thing.size):
+            if name in column:
+                row[column[name]] = 1
     return row
 
 

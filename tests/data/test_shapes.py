@@ -104,6 +104,17 @@ def test_what_is_loaded_is_what_was_described(small):
     np.testing.assert_array_equal(labels, [labels_of(target) for _, target in triplets])
 
 
+def test_attributes_are_labels_where_they_are_asked_for(small):
+    data = load(protocol="labels", attributes=True, **SMALL)
+    assert len(data.classes) == 39
+    assert data.classes[:24] == small["labels"].classes
+    for pair, plain in zip(data.train, small["labels"].train, strict=True):
+        assert pair.labels.shape == (39,)
+        np.testing.assert_array_equal(pair.labels[:24], plain.labels)
+        assert pair.labels[24:34].any()  # whatever is shown has a colour
+        assert pair.labels[34:37].any()  # and a size
+
+
 def test_training_references_have_twins_where_they_are_asked_for(small):
     assert [pair.group for pair in small["edits"].train] == [row // 4 for row in range(60)]
     data = load(protocol="edits", twins=True, **SMALL)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hashret.data.shapes_scene import (
+    ATTRIBUTES,
     BACKGROUNDS,
     COLOURS,
     CONCEPTS,
@@ -86,6 +87,17 @@ def test_labels_follow_the_description(drawn):
         things = {thing.shape for thing in scene.things} | {thing.texture for thing in scene.things}
         assert named == (things | set(BACKGROUNDS[scene.background])) & set(CONCEPTS)
         assert not named & set(COLOURS)
+
+
+def test_attributes_stand_behind_the_labels(drawn):
+    names = (*CONCEPTS, *ATTRIBUTES)
+    assert len(set(names)) == 39
+    for scene in drawn["validation"]:
+        row = labels_of(scene, attributes=True)
+        np.testing.assert_array_equal(row[:24], labels_of(scene))
+        named = {name for name, on in zip(names, row, strict=True) if on}
+        told = {word for thing in scene.things for word in (thing.shape, thing.texture, thing.colour, thing.size)}
+        assert named == told | set(BACKGROUNDS[scene.background])
 
 
 def test_colours_tell_nothing_about_shapes(drawn):
