@@ -40,7 +40,9 @@ class Retriever:
 
     A forward pass always sees exactly ``block`` rows, the last block padded: matrix kernels choose their order of
     summation by the shape, so this is what makes a code independent of ``batch_size`` and of what else is encoded with
-    it.
+    it. They choose it by the number of threads, too: here a pass has all of torch's, so that it is soon done, and
+    :func:`hashret.pipeline.encode` gives each pass one. A bit may differ between them where its relaxed value is 0 but
+    for rounding (some 1e-7).
 
     Args:
         method: The network; moved to ``device`` and set to evaluation.
