@@ -4,7 +4,7 @@
     python benchmarks/encode_speed.py --small --out encode_speed.json
 
 Pictures are drawn into ``--folder`` (JPEG of 500 x 375 for MobileNetV2, PNG of 64 x 64 as the demo's for its CNN) and
-removed at the end. For each network, in turn and in one process:
+removed at the end. For each network, in turn, each pass in a process of its own (``encode_worker.py``):
 
 - the bare loop: open, convert, resize and normalise 16 pictures one after the other, run the network on them, keep the
   packed bits; nothing is checked, nothing is written, nothing runs beside it;
@@ -18,8 +18,8 @@ take turns, which is what a script does, and its kernels share one pass among th
 pass one. The codes of both are compared. On one core the run fails where they differ; kernels that share a pass round
 differently, so that with several the bits that differ are counted, and one in 100,000 is too many.
 
-Then ``encode`` runs in a process of its own on the demo's pictures at two sizes (``--sizes``), and the peak memory of
-that process and of its largest child is read from the system: flat means that it does not grow with the items. The
+Then ``encode`` runs on the demo's pictures at two sizes (``--sizes``), and the peak memory of its process and of its
+largest child is read from the system: flat means that it does not grow with the items. The
 folder of the larger size is made of links to the pictures of the smaller, which cost as much to walk and to decode.
 """
 
@@ -42,24 +42,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hashret.codes import Codes, binarize
-from hashret.encoded import EncodedFolder
-from hashret.examples import Example
-from hashret.images import open_image
+from hashret.codes import Codes
 from hashret.methods import METHODS
-from hashret.models import Inputs, Processor, build_image_encoder, build_text_encoder
+from hashret.models import Processor, build_image_encoder, build_text_encoder
 from hashret.models.bag_of_words import Vocabulary
-from hashret.pipeline import encode
-from hashret.retriever import BLOCK, Retriever
+from hashret.retriever import Retriever
 
 Row = dict[str, Any]
 
-_MEASURED = (
-    "import json, resource, sys, torch\ntorch.set_num_threads(1)\nfrom hashret.pipeline import encode\n"
-    "done = encode(sys.argv[1], sys.argv[2], 'image', sys.argv[3], workers=int(sys.argv[4]), quiet=True)\n"
-    "own, child = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
-    "print(json.dumps({'codes': done.codes, 'own': own / 1024, 'child': child / 1024}))\n"
-)
+_WORKER = Path(__file__).with_name("encode_worker.py")
 
 
 def draw(folder: Path, count: int, size: tuple[int, int], form: str) -> Path:
@@ -94,63 +85,41 @@ def model(folder: Path, name: str, options: dict[str, Any]) -> Path:
     return folder
 
 
-def bare_loop(retriever: Retriever, folder: Path) -> Codes:
-    """Decode and forward, sixteen at a time; as little as gives the codes."""
-    paths = sorted(folder.iterdir())
-    preprocess, parts = retriever.processor.image_preprocess, []
-    assert preprocess is not None
-    with torch.inference_mode():
-        for at in range(0, len(paths), BLOCK):
-            batch = torch.stack([preprocess(open_image(path)) for path in paths[at : at + BLOCK]])
-            rows = len(batch)
-            if rows < BLOCK:
-                batch = torch.cat([batch, batch[:1].expand(BLOCK - rows, -1, -1, -1)])
-            relaxed = retriever.method.relaxed(Inputs(image=batch.to(retriever.device)))[:rows]
-            parts.append(binarize(relaxed.float().cpu().numpy()))
-    return Codes.concatenate(parts)
-
-
 def compare(name: str, run: Path, photos: Path, work: Path, args: argparse.Namespace) -> Row:
     """Items a second of both, and whether their codes agree."""
     count = len(list(photos.iterdir()))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    retriever = Retriever.from_pretrained(run, device=device)
-    retriever.encode([Example(image=next(photos.iterdir()))])
-    seconds: dict[str, list[tuple[float, float]]] = {"bare loop": [], "hashret encode": []}
+    passes: dict[str, list[Row]] = {"bare loop": [], "hashret encode": []}
     differ = 0
     for repeat in range(args.repeats):
-        begun = clocks()
-        codes = bare_loop(retriever, photos)
-        seconds["bare loop"].append(since(begun))
-        out = work / f"{name}-{repeat}"
-        begun = clocks()
-        encode(run, photos, "image", out, workers=args.workers, quiet=True)
-        seconds["hashret encode"].append(since(begun))
-        found = Codes.concatenate([shard.codes for shard in EncodedFolder.open(out).shards()])
-        differ = max(differ, int(np.bitwise_count(found.packed ^ codes.packed).sum()))
-        if len(found) != len(codes) or differ > (0 if args.cores == 1 else len(codes) * codes.bits / 1e5):
+        places = [work / f"{run.name}-{kind}-{repeat}" for kind in ("loop", "encode")]
+        for way, place in zip(passes, places, strict=True):
+            passes[way].append(one_pass(way, run, photos, place, args))
+        loop, ours = (Codes.load(place.with_suffix(".codes")) for place in places)
+        differ = max(
+            differ, int(np.bitwise_count(loop.packed ^ ours.packed).sum()) if len(loop) == len(ours) else count
+        )
+        if len(loop) != len(ours) or differ > (0 if args.cores == 1 else count * loop.bits / 1e5):
             raise SystemExit(f"{name}: encode and the bare loop give different codes ({differ} bits)")
-    speeds = {kind: [count / wall for wall, _ in times] for kind, times in seconds.items()}
-    by_cpu = {kind: [count / cpu for _, cpu in times] for kind, times in seconds.items()}
-    loop, ours = speeds["bare loop"], speeds["hashret encode"]
+    speeds = {way: [count / row["seconds"] for row in rows] for way, rows in passes.items()}
+    by_cpu = {way: [count / row["cpu_seconds"] for row in rows] for way, rows in passes.items()}
+    loop_speed, own_speed = speeds["bare loop"], speeds["hashret encode"]
     return {
-        "network": name, "items": count, "device": device, "bits_that_differ": differ, "items_per_second": speeds,
-        "items_per_cpu_second": by_cpu,
-        "ratio_of_medians": statistics.median(ours) / statistics.median(loop), "ratio_of_best": max(ours) / max(loop),
+        "network": name, "items": count, "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "bits_that_differ": differ, "items_per_second": speeds, "items_per_cpu_second": by_cpu,
+        "ratio_of_medians": statistics.median(own_speed) / statistics.median(loop_speed),
+        "ratio_of_best": max(own_speed) / max(loop_speed),
         "ratio_by_cpu": statistics.median(by_cpu["hashret encode"]) / statistics.median(by_cpu["bare loop"]),
     }  # fmt: skip
 
 
-def clocks() -> tuple[float, float]:
-    """Wall clock, and CPU seconds of this process and of the children that have ended."""
-    times = os.times()
-    return time.perf_counter(), times.user + times.system + times.children_user + times.children_system
-
-
-def since(begun: tuple[float, float]) -> tuple[float, float]:
-    """Seconds of both clocks since then."""
-    now = clocks()
-    return now[0] - begun[0], now[1] - begun[1]
+def one_pass(way: str, run: Path, photos: Path, out: Path, args: argparse.Namespace) -> Row:
+    """What a process of its own says of one pass."""
+    paths = {"run": str(run), "photos": str(photos), "out": str(out)}
+    task = {"way": way, **paths, "cores": args.cores, "workers": args.workers}
+    done = subprocess.run(
+        [sys.executable, str(_WORKER), json.dumps(task)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return dict(json.loads(done.stdout))
 
 
 def memory(run: Path, photos: Path, work: Path, args: argparse.Namespace) -> list[Row]:
@@ -158,10 +127,9 @@ def memory(run: Path, photos: Path, work: Path, args: argparse.Namespace) -> lis
     rows = []
     for count in args.sizes:
         folder = link(work / f"linked-{count}", photos, count)
-        command = [sys.executable, "-c", _MEASURED, str(run), str(folder), str(work / f"m-{count}"), str(args.workers)]
         begun = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        rows.append({"items": count, "seconds": time.perf_counter() - begun, **json.loads(done.stdout)})
+        found = one_pass("hashret encode", run, folder, work / f"m-{count}", args)
+        rows.append(found | {"items": count, "seconds": time.perf_counter() - begun})
         shutil.rmtree(folder)
     return rows
 
@@ -185,7 +153,6 @@ def main() -> None:
         args.photos, args.drawn, args.sizes, args.repeats = 48, 96, [64, 256], 1
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
-    torch.set_num_threads(args.cores)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         work = Path(name)
