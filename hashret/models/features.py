@@ -92,10 +92,6 @@ class Inputs:
         """The same batch on another device."""
         return Inputs(**{name: tensor.to(device) for name, tensor in self._parts().items()})
 
-    def copy(self) -> Inputs:
-        """The same batch in memory of its own."""
-        return Inputs(**{name: part.clone() for name, part in self._parts().items()})
-
     def rows(self, index: slice | Sequence[int] | Tensor) -> Inputs:
         """The items at ``index``: a slice, integers or a boolean mask; always Inputs, also for one item."""
         where = index if isinstance(index, (slice, Tensor)) else torch.as_tensor(index, dtype=torch.int64)

@@ -26,6 +26,7 @@ from hashret.models import Inputs
 from hashret.pipeline.decoders import Chunk, Decoded, Decoders, cores
 from hashret.pipeline.heap import keep_heap
 from hashret.pipeline.lanes import Lanes
+from hashret.pipeline.shelf import Shelf
 from hashret.pipeline.train import Say, device_named
 from hashret.retriever import Retriever
 from hashret.search import EmbeddingStore
@@ -239,8 +240,14 @@ class ShardEncoder:
             for one in decoded:
                 yield one, self._values(one)
             return
-        with Lanes(min(cores(), torch.get_num_threads()), self._values) as lanes:
-            yield from lanes.results(map(_own, decoded))
+        count = min(cores(), torch.get_num_threads())
+        shelf = Shelf(count + 1)  # as many as lanes take ahead: what decoders have made lies in memory they use again
+
+        def kept(one: Decoded) -> Decoded:
+            return replace(one, inputs=None if one.inputs is None else shelf.copy(one.inputs))
+
+        with Lanes(count, self._values) as lanes:
+            yield from lanes.results(map(kept, decoded))
 
     def _values(self, decoded: Decoded) -> Values | None:
         if decoded.inputs is None:
@@ -293,11 +300,6 @@ class ShardEncoder:
         columns = zip(*shard.failures, strict=True) if shard.failures else ((), (), ())
         failures = dict(zip(("id", "key", "reason"), map(list, columns), strict=True))
         self.folder.write(shard.number, codes, metadata, failures, seconds=time.monotonic() - shard.begun)
-
-
-def _own(decoded: Decoded) -> Decoded:
-    """What was decoded, in memory of its own: that of the decoders is used again."""
-    return replace(decoded, inputs=None if decoded.inputs is None else decoded.inputs.copy())
 
 
 def _compare_versions(there: dict[str, str], here: dict[str, str], say: Say) -> None:
