@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from hashret.errors import DataError, RecipeError
 from hashret.evaluation.scorefile import ScoreFile
 from hashret.examples import Example, Pair, RetrievalDataset
+from hashret.models import build_image_encoder
 from hashret.pipeline import evaluate_run, read_recipe, train
 from hashret.pipeline.train import build
 from hashret.retriever import Retriever
@@ -127,6 +129,17 @@ def test_frozen_features_give_the_codes_that_pixels_give(folder, checkpoints, tm
     examples = [Example(image=path) for path in paths]
     features = FeatureCache().features(retriever.method.image, retriever.processor, examples, "image")
     assert np.array_equal(retriever.embed_images(list(features)), retriever.embed_images(paths))
+
+
+@pytest.mark.parametrize("norms", ["learn", "still"])
+def test_norms_that_stand_still_keep_what_the_checkpoint_taught_them(norms, folder, checkpoints, tmp_path):
+    image = {"name": "transformers", "checkpoint": str(checkpoints("mobilenet")), "frozen": False, "norms": norms}
+    given = build_image_encoder("transformers", {"checkpoint": image["checkpoint"]}).state_dict()
+    train(recipe(image, BAG), tmp_path / "run", data=folder, quiet=True)
+    learned = Retriever.from_pretrained(tmp_path / "run").method.image.state_dict()
+    moved = {name for name, value in given.items() if not torch.equal(learned[name], value)}
+    assert any(name.endswith("convolution.weight") for name in moved)
+    assert any("normalization" in name for name in moved) == (norms == "learn")
 
 
 def test_unlabelled_items_are_counted(folder, tmp_path):

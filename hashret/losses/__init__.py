@@ -9,7 +9,7 @@ from hashret.losses.consistent import consistency
 from hashret.losses.contrastive import noise_contrastive
 from hashret.losses.frobenius import frobenius
 from hashret.losses.generative import adversarial, distillation, reconstruction
-from hashret.losses.info_nce import equal_rows, info_nce, supervised_contrast
+from hashret.losses.info_nce import equal_rows, info_nce, info_nce_of_scores, supervised_contrast
 from hashret.losses.instance import instance
 from hashret.losses.invariance import invariance
 from hashret.losses.likelihood import pair_likelihood, product_likelihood, similarity
@@ -29,6 +29,7 @@ __all__ = [
     "equal_rows",
     "frobenius",
     "info_nce",
+    "info_nce_of_scores",
     "instance",
     "invariance",
     "level_weights",
@@ -54,6 +55,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "distillation": distillation,
     "frobenius": frobenius,
     "info_nce": info_nce,
+    "info_nce_of_scores": info_nce_of_scores,
     "instance": instance,
     "invariance": invariance,
     "neighbours": neighbours,

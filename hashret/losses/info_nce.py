@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["equal_rows", "info_nce", "scaled_cosines", "supervised_contrast"]
+__all__ = ["equal_rows", "info_nce", "info_nce_of_scores", "scaled_cosines", "supervised_contrast"]
 
 
 def equal_rows(rows: Tensor) -> Tensor:
@@ -47,9 +47,25 @@ def info_nce(queries: Tensor, targets: Tensor, same: Tensor, *, scale: Tensor | 
     Returns:
         A scalar, in [0, log B + 2 * scale].
     """
-    logits = scaled_cosines(queries, targets, scale)
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    logits = logits.masked_fill((same != 0) & ~own, -torch.inf)
+    return info_nce_of_scores(scaled_cosines(queries, targets, scale), same)
+
+
+def info_nce_of_scores(scores: Tensor, same: Tensor) -> Tensor:
+    """:func:`info_nce` of scores that are no cosines, such as those of a late interaction.
+
+    Args:
+        scores: s_ij of query i and target j, (B, B), already divided by the temperature.
+        same: As there.
+
+    Returns:
+        A scalar, >= 0.
+
+    Example:
+        >>> round(info_nce_of_scores(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.eye(2)).item(), 4)
+        0.1269
+    """
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    logits = scores.masked_fill((same != 0) & ~own, -torch.inf)
     matching = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, matching) + functional.cross_entropy(logits.T, matching)) / 2
 

@@ -9,14 +9,19 @@ apart, and a contrastive loss between the modalities. There is no code of it. Wh
 * stage 2, ``contrastive``: symmetric InfoNCE with a learnable temperature, plus the weighted instance loss, end to end.
 
 What the abstract does not say is an option here, its default argued where it stands. Captions of one image are never
-each other's negatives. The third stage, ``codes``, is this library's: a hash layer on the finished embedding.
+each other's negatives. Two stages are this library's: ``heads``, left out unless a recipe gives it epochs, is stage 2
+while the encoders stand still, for encoders that never met, since what new heads send back into them is noise; and
+``codes``, a hash layer on the finished embedding.
+
+Wherever encoders stand still for a whole stage (``heads``; ``instance`` and ``contrastive`` with ``encoder_lr: 0``)
+each image and text is encoded once for all its epochs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -47,6 +52,7 @@ __all__ = ["IConE", "IConEOptions"]
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Modality = Literal["image", "text"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,11 @@ class IConEOptions:
         layers: Hidden layers of a head.
         image_dropout: Share of an image's features dropped before the head, in training.
         text_dropout: The same of a text's.
+        hidden_dropout: Share of a head's hidden layers dropped, in training.
         standardize: Of which modality each feature is brought to mean 0 and variance 1 before its head.
-        temperature: Where the learnable temperature of the contrast begins (CLIP's 0.07); never below 1/100.
+        temperature: Where the learnable temperature of the contrast begins (CLIP's 0.07).
+        largest_scale: What 1 / temperature is kept below (CLIP's 100). A few thousand pairs are soon told apart at any
+            temperature, which then falls for no gain elsewhere; 30 keeps it above 0.033.
         instance_scale: What the cosine of a feature and its class is multiplied by. With cosines the classifier of n
             instances cannot become sure at scale 1; 16 lets the right class reach a probability of 0.99 among 30,000.
         instance_dropout: Share of the shared space dropped before the classifier, in training (0.75 and 0.5 in the
@@ -72,9 +81,11 @@ class IConEOptions:
         image_weight: Of the instance loss of images, in both stages.
         text_weight: The same of texts.
         normalized: Whether the classifier's rows have length 1.
-        copies: How many augmented copies of each training image there are; an epoch draws one, which learns beside the
-            image itself, each half. Where an image encoder is frozen each copy is encoded once. A few thousand images
-            are learned by heart sooner than they are understood; 0, the default, is for sets that are large enough.
+        copies: How many augmented copies of each training image there are; an epoch draws one. Where an image encoder
+            is frozen each copy is encoded once. A few thousand images are learned by heart sooner than they are
+            understood; 0, the default, is for sets that are large enough.
+        beside: Whether a copy learns beside its image, each half, or in its place, which is half the work of an image
+            encoder that learns. The stage ``heads`` sees the images themselves.
         augmentations: What a copy may differ in; see :class:`~hashret.models.augmentation.Augmentation`. Captions tell
             colours, so that these are left alone.
         smallest_crop: Share of the image that a cropped copy keeps at least; a caption speaks of the whole.
@@ -92,8 +103,10 @@ class IConEOptions:
     layers: Annotated[int, Field(ge=1)] = 1
     image_dropout: Share = 0.1
     text_dropout: Share = 0.1
+    hidden_dropout: Share = 0.0
     standardize: Standardized = "none"
     temperature: Annotated[float, Field(ge=1 / LARGEST_SCALE)] = 0.07
+    largest_scale: Annotated[float, Field(gt=0)] = LARGEST_SCALE
     instance_scale: Annotated[float, Field(gt=0)] = 16.0
     instance_dropout: Share = 0.0
     instance_weight: Weight = 1.0
@@ -101,6 +114,7 @@ class IConEOptions:
     text_weight: Weight = 1.0
     normalized: bool = True
     copies: Annotated[int, Field(ge=0)] = 0
+    beside: bool = True
     augmentations: tuple[AugmentationKind, ...] = ("crop", "mirror")
     smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.5
     hash_head: Literal["mlp", "linear"] = "mlp"
@@ -119,6 +133,7 @@ class IConE(Method):
 
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("instance", (Turn("towers"),), reads=("query", "target", "view"), measure="embedding"),
+        Stage("heads", (Turn("towers"),), reads=(), keeps=("query", "target"), measure="embedding"),
         Stage("contrastive", (Turn("towers"),), reads=("query", "target", "view"), measure="embedding"),
         Stage("codes", (Turn("hash"),), reads=(), keeps=("query", "target"), measure="codes"),
     )
@@ -126,6 +141,7 @@ class IConE(Method):
         "instance": StageSettings(
             epochs=10, batch_size=128, lr=1e-3, encoder_lr=1e-5, betas=(0.9, 0.999), schedule="cosine", warmup=100
         ),
+        "heads": StageSettings(epochs=0, batch_size=128, lr=1e-3, betas=(0.9, 0.999), schedule="cosine", warmup=100),
         "contrastive": StageSettings(
             epochs=30, batch_size=128, lr=1e-3, encoder_lr=1e-5, betas=(0.9, 0.999), schedule="cosine", warmup=100
         ),
@@ -157,7 +173,7 @@ class IConE(Method):
         self.image_head, self.text_head = (
             ProjectionHead(
                 encoder.dimension, o.dimension, o.head, width=o.width, layers=o.layers, dropout=dropout,
-                standardize=o.standardize in (modality, "both"),
+                hidden_dropout=o.hidden_dropout, standardize=o.standardize in (modality, "both"),
             )
             for encoder, dropout, modality in ((image, o.image_dropout, "images"), (text, o.text_dropout, "texts"))
         )  # fmt: skip
@@ -178,12 +194,18 @@ class IConE(Method):
         heads = [*self.image_head.parameters(), *self.text_head.parameters()]
         if self.classifier is not None and (stage.name == "instance" or self.o.instance_weight):
             heads += list(self.classifier.parameters())
-        heads += [self.log_scale] if stage.name == "contrastive" else []
-        return {"heads": heads, "encoders": self._encoders}
+        heads += [self.log_scale] if stage.name != "instance" else []
+        return {"heads": heads, "encoders": [] if stage.name == "heads" else self._encoders}
+
+    def as_run(self, stage: Stage, *, standing: bool) -> Stage:
+        """Without images where copies stand for them; encoders that stand still are asked once an item."""
+        if self.o.copies and not self.o.beside and "view" in stage.reads:
+            stage = replace(stage, reads=("target", "view"))
+        return replace(stage, reads=(), keeps=(*stage.reads, *stage.keeps)) if standing else stage
 
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
-        """The embedding, on which the hash layer learns."""
-        return self.embed(inputs)
+        """The embedding, on which the hash layer learns; or an encoder's features, on which the heads do."""
+        return self.embed(inputs) if stage.name == "codes" else self.pooled(inputs)
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
         """Instances; contrast and instances; or the contrast of codes."""
@@ -192,29 +214,34 @@ class IConE(Method):
             query, target = given(batch.query_fixed), given(batch.target_fixed)
             same = not_negatives(query, target, batch.instance)
             return self.hash.terms(self.hash(query), self.hash(target), same)
-        f, g = self.embed(given(batch.query)), self.embed(given(batch.target))
-        views = [] if batch.view is None else [self.embed(batch.view)]
+        sides = ((batch.query, batch.query_fixed), (batch.view, batch.view_fixed))
+        views = [self._learning("image", *side) for side in sides if any(part is not None for part in side)]
+        g = self._learning("text", batch.target, batch.target_fixed)
         if stage.name == "instance":
-            return self._instances(f, g, views, batch, 1.0)
-        scale = clamped_scale(self.log_scale)
-        contrasts = [info_nce(images, g, same, scale=scale) for images in (f, *views)]
-        terms = {"contrast": torch.stack(contrasts).mean()}
-        return terms | (self._instances(f, g, views, batch, self.o.instance_weight) if self.o.instance_weight else {})
+            return self._instances(views, g, batch, 1.0)
+        scale = clamped_scale(self.log_scale, self.o.largest_scale)
+        terms = {"contrast": torch.stack([info_nce(f, g, same, scale=scale) for f in views]).mean()}
+        return terms | (self._instances(views, g, batch, self.o.instance_weight) if self.o.instance_weight else {})
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space, f of images or g of texts: (B, dimension), of length 1."""
-        head = self.image_head if one_modality(inputs, "IConE") == "image" else self.text_head
-        return functional.normalize(head(self.pooled(inputs)), dim=1)
+        return self._projected(one_modality(inputs, "IConE"), self.pooled(inputs))
 
     def relaxed(self, inputs: Inputs) -> Tensor:
         """The hash layer's output (B, bits)."""
         codes: Tensor = self.hash(self.embed(inputs))
         return codes
 
-    def _instances(
-        self, f: Tensor, g: Tensor, views: Sequence[Tensor], batch: Batch, weight: float
-    ) -> dict[str, Tensor]:
-        """The instance losses of images, with their copies, and of texts."""
+    def _learning(self, modality: Modality, inputs: Inputs | None, features: Tensor | None) -> Tensor:
+        """The shared space of one side of a batch, from its inputs or from what was kept of them."""
+        return self._projected(modality, self.pooled(given(inputs)) if features is None else features)
+
+    def _projected(self, modality: Modality, features: Tensor) -> Tensor:
+        head = self.image_head if modality == "image" else self.text_head
+        return functional.normalize(head(features), dim=1)
+
+    def _instances(self, views: Sequence[Tensor], g: Tensor, batch: Batch, weight: float) -> dict[str, Tensor]:
+        """The instance losses of images, which are the images themselves, copies of them or both, and of texts."""
         o = self.o
         if self.classifier is None or self.classifier.out_features < batch.items:
             have = 0 if self.classifier is None else self.classifier.out_features
@@ -230,5 +257,5 @@ class IConE(Method):
                 normalized=o.normalized,
             )  # fmt: skip
 
-        images = torch.stack([term(features) for features in (f, *views)]).mean()
+        images = torch.stack([term(features) for features in views]).mean()
         return {"image_instance": weight * o.image_weight * images, "text_instance": weight * o.text_weight * term(g)}

@@ -278,6 +278,15 @@ class Method(nn.Module, ABC):
             features = self.text(given(inputs.text), inputs.text_mask)
         return features.pooled
 
+    def as_run(self, stage: Stage, *, standing: bool) -> Stage:
+        """A stage as this method's options make it.
+
+        Args:
+            stage: One of its stages.
+            standing: Whether no encoder learns in it (``encoder_lr: 0``), so that what they give may be kept.
+        """
+        return stage
+
     def fixed(self, inputs: Inputs, stage: Stage, side: Side) -> Tensor:
         """What a stage keeps of one side of each training pair from the stages before it, (B, D).
 

@@ -15,6 +15,7 @@ The stage ``codes`` is this library's: a hash layer on the global embedding, for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -25,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.errors import InputError
-from hashret.losses import consistency, equal_rows, triplet
+from hashret.losses import consistency, equal_rows, info_nce_of_scores, triplet
 from hashret.losses.triplet import Negatives
-from hashret.methods.code_contrast import CodeContrast, not_negatives
+from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, not_negatives
 from hashret.methods.method import (
     Batch,
     Method,
@@ -73,7 +74,15 @@ class TGDTOptions:
         local_tokens: Whose tokens are scored: those of the ``base`` encoders, or of the ``added`` ones.
         standardize: Of which modality each value of a token is brought to mean 0 and variance 1 before anything else
             (detectors' regions need it less than the grid of a network that ends in a ReLU).
+        token_dropout: Share of a token's features dropped before its projection, in training.
         local_scale: What a local product is multiplied by.
+        local_pool: Whether a text's score is the ``sum`` over its words (the paper's), or their ``mean``, by which a
+            caption is not ahead of another for being longer.
+        ranking: What puts pairs above others, of both branches: the paper's ``triplet``; or ``contrast``, InfoNCE both
+            ways with a learnable temperature a branch, in which all of a batch take part and a caption that agrees
+            with every image pays for it.
+        temperature: Where those begin.
+        largest_scale: What 1 / temperature is kept below.
         margin: Of both triplet losses.
         consistency_margin: What the cosines of the two modalities may differ by.
         negatives: Which negatives of a batch count in both.
@@ -97,7 +106,12 @@ class TGDTOptions:
     global_token: Literal["mean", "zero"] = "mean"
     local_tokens: Literal["base", "added"] = "base"
     standardize: Standardized = "none"
+    token_dropout: Share = 0.0
     local_scale: Annotated[float, Field(gt=0)] = 10.0
+    local_pool: Literal["sum", "mean"] = "sum"
+    ranking: Literal["triplet", "contrast"] = "triplet"
+    temperature: Annotated[float, Field(ge=1 / LARGEST_SCALE)] = 0.07
+    largest_scale: Annotated[float, Field(gt=0)] = LARGEST_SCALE
     margin: Weight = 0.2
     consistency_margin: Weight = 0.3
     negatives: Negatives = "hardest"
@@ -168,6 +182,11 @@ class TGDT(Method):
         self.text_projection = nn.Linear(text.token_dimension, o.dimension)
         self.image_base, self.text_base = (self._layers(o.dimension, o.base_layers) for _ in range(2))
         self.image_added, self.text_added = (self._layers(o.dimension, o.global_layers) for _ in range(2))
+        self.token_drop = nn.Dropout(o.token_dropout)
+        self.log_scales = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(-math.log(o.temperature))) for name in ("local", "global")}
+            if o.ranking == "contrast" else {}
+        )  # fmt: skip
         self.hash = CodeContrast(
             o.dimension, o.bits, width=o.hash_width, quantization_weight=o.quantization_weight,
             balance_weight=o.balance_weight,
@@ -197,6 +216,8 @@ class TGDT(Method):
         trained = {"local": scored, "global": added, "joint": base + added, "codes": coded}
         networks = trained[stage.name]
         heads = [parameter for network in networks if network is not None for parameter in network.parameters()]
+        learned = {"local": ["local"], "global": ["global"], "joint": ["local", "global"], "codes": []}[stage.name]
+        heads += [self.log_scales[branch] for branch in learned if branch in self.log_scales]
         return {"heads": heads, "encoders": self._encoders if stage.name in ("local", "joint") else []}
 
     def prepare(self, stage: Stage, *, encoders: bool = True) -> None:
@@ -220,10 +241,10 @@ class TGDT(Method):
         (u, regions, seen), (t, words, read) = (self._branches(given(side)) for side in (batch.query, batch.target))
         terms = {}
         if stage.name in ("local", "joint"):
-            scores = o.local_scale * aligned(regions, words, seen, read)
-            terms["local"] = o.local_weight * triplet(scores, same, margin=o.margin, negatives=o.negatives)
+            scores = aligned(regions, self._weighted(words, read), seen, read)
+            terms["local"] = o.local_weight * self._ranking(scores, same, "local")
         if stage.name in ("global", "joint"):
-            terms["global"] = o.global_weight * triplet(u @ t.T, same, margin=o.margin, negatives=o.negatives)
+            terms["global"] = o.global_weight * self._ranking(u @ t.T, same, "global")
             terms["consistency"] = o.consistency_weight * consistency(u, t, margin=o.consistency_margin)
         return terms
 
@@ -237,9 +258,9 @@ class TGDT(Method):
         return codes
 
     def tokens(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """What the second look compares: (B, T, dimension) of length 1, those of texts times ``local_scale``."""
+        """What the second look compares: (B, T, dimension), of length 1 or, of texts, of what a word counts."""
         _, tokens, mask = self._branches(inputs)
-        return (tokens if inputs.image is not None else tokens * self.o.local_scale), mask
+        return (tokens if inputs.image is not None else self._weighted(tokens, mask)), mask
 
     def score(self, query: Inputs, target: Inputs) -> Tensor:
         """The local scores (B,) of B images with a text each, or the other way round.
@@ -255,6 +276,19 @@ class TGDT(Method):
         (regions, seen), (words, read) = self.tokens(image), self.tokens(text)
         return pairwise_aligned(regions, words, seen, read)
 
+    def _weighted(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Words (B, T, dimension) times ``local_scale`` and, for a mean over them, divided by how many there are."""
+        scaled = words * self.o.local_scale
+        return scaled / mask.sum(1).clamp(min=1)[:, None, None] if self.o.local_pool == "mean" else scaled
+
+    def _ranking(self, scores: Tensor, same: Tensor, branch: str) -> Tensor:
+        """What is lost where an item of the batch comes before what belongs to another, or near it."""
+        if self.o.ranking == "triplet":
+            return triplet(scores, same, margin=self.o.margin, negatives=self.o.negatives)
+        with torch.autocast(scores.device.type, enabled=False):
+            scale = clamped_scale(self.log_scales[branch], self.o.largest_scale)
+            return info_nce_of_scores(scale * (scores if scores.dtype == torch.float64 else scores.float()), same)
+
     def _branches(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
         """Global embedding (B, D), local tokens (B, T, D) of length 1 and their mask (B, T)."""
         side = one_modality(inputs, "TGDT")
@@ -267,6 +301,7 @@ class TGDT(Method):
         )
         even = self.even_regions if side == "image" else self.even_words
         tokens = tokens if even is None else even(tokens, mask)
+        tokens = self.token_drop(tokens)
         whole = masked_mean(tokens, mask) if self.o.global_token == "mean" else torch.zeros_like(tokens[:, 0])
         x, seen = torch.cat([whole[:, None], tokens], dim=1), functional.pad(mask, (1, 0), value=True)
         if side == "image":

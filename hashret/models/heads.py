@@ -26,6 +26,7 @@ def mlp(
     *,
     last: bool,
     dropout: float = 0.0,
+    hidden_dropout: float = 0.0,
     standardize: bool = False,
 ) -> nn.Sequential:
     """Make a stack of linear layers with an activation between them.
@@ -35,6 +36,7 @@ def mlp(
         activation: Between the layers.
         last: Whether the activation also follows the last layer.
         dropout: Share of the input dropped in training, in [0, 1); 0 leaves the layer out.
+        hidden_dropout: Share of what stands between the layers dropped in training; likewise.
         standardize: Whether each value of the input is first brought to mean 0 and variance 1: by the batch's in
             training, by their running means afterwards (batch normalisation without weights; Ioffe and Szegedy, 2015).
             Vectors come as they are: counts, topics and activations differ a thousandfold.
@@ -60,7 +62,8 @@ def mlp(
     make: type[nn.Module] = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
     layers: list[nn.Module] = [nn.BatchNorm1d(sizes[0], affine=False)] if standardize else []
     layers += [nn.Dropout(dropout)] if dropout else []
-    for width, after in pairwise(sizes):
+    for place, (width, after) in enumerate(pairwise(sizes)):
+        layers += [nn.Dropout(hidden_dropout)] if hidden_dropout and place else []
         layers += [nn.Linear(width, after), make()]
     return nn.Sequential(*(layers if last else layers[:-1]))
 
@@ -104,6 +107,7 @@ class ProjectionHead(nn.Module):
         width: Hidden width.
         layers: Hidden layers.
         dropout: Share of the features dropped in training.
+        hidden_dropout: Share of each hidden layer dropped in training.
         standardize: Whether each feature is brought to mean 0 and variance 1 instead of the vector to one length.
 
     Raises:
@@ -124,6 +128,7 @@ class ProjectionHead(nn.Module):
         width: int = 1024,
         layers: int = 1,
         dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
         standardize: bool = False,
     ) -> None:
         """Make the layers."""
@@ -138,7 +143,10 @@ class ProjectionHead(nn.Module):
         if kind == "none":
             return
         hidden = () if kind == "linear" else (width,) * layers
-        self.layers = mlp((width_in, *hidden, dimension), "relu", last=False, dropout=dropout, standardize=standardize)
+        self.layers = mlp(
+            (width_in, *hidden, dimension), "relu", last=False, dropout=dropout, hidden_dropout=hidden_dropout,
+            standardize=standardize,
+        )  # fmt: skip
         if kind == "residual":  # a correction that is 0 when training begins
             nn.init.zeros_(self.layers[-1].get_parameter("weight"))
             nn.init.zeros_(self.layers[-1].get_parameter("bias"))

@@ -120,8 +120,9 @@ def fit(
     with TrainingBar(quiet=how.quiet or not processes.first) as bar:
         for stage in method.stages[progress.stage :]:
             if settings[stage.name].epochs:
+                as_run = method.as_run(stage, standing=settings[stage.name].encoder_lr == 0)
                 run = _StageRun(
-                    model, method, table, stage, settings[stage.name], how, accelerator, processes, bar, progress
+                    model, method, table, as_run, settings[stage.name], how, accelerator, processes, bar, progress
                 )
                 run.train(validate)
             progress = Progress(stage=progress.stage + 1, log_bytes=progress.log_bytes, seconds=progress.seconds)

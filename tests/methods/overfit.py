@@ -40,7 +40,9 @@ def train_stage(method: Method, pairs: Sequence[Pair], stage: Stage, steps: int,
     given.items = table.items
     method.eval()
     with torch.no_grad():
-        given.query_fixed, given.target_fixed = method.embed(given.query), method.embed(given.target)
+        if stage.keeps:
+            given.query_fixed = method.fixed(given.query, stage, "query")
+            given.target_fixed = method.fixed(given.target, stage, "target")
     method.prepare(stage)
     own = [p for group in method.parameters_of(stage, stage.turns[0]).values() for p in group]
     optimizer = torch.optim.Adam(own, lr)

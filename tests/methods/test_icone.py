@@ -11,7 +11,7 @@ from hashret.models import Inputs, Processor, VectorEncoder
 from hashret.retriever import Retriever
 
 KIND = METHODS["icone"]
-INSTANCE, CONTRASTIVE, CODES = KIND.stages
+INSTANCE, HEADS, CONTRASTIVE, CODES = KIND.stages
 PIXELS, WORDS = 10, 12
 
 
@@ -23,7 +23,7 @@ def build(instances=PAIRS, **options):
     return KIND(image, text, classes=0, words=WORDS, options=KIND.options(**sizes), instances=instances)
 
 
-@pytest.mark.parametrize("stage", [INSTANCE, CONTRASTIVE], ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", [INSTANCE, HEADS, CONTRASTIVE], ids=lambda stage: stage.name)
 def test_sixteen_pairs_are_learned_by_heart_in_each_stage(stage):
     pairs = noise_pairs(PIXELS, WORDS)
     method = build()
@@ -69,6 +69,32 @@ def test_a_copy_of_each_image_is_half_of_what_images_learn():
     assert torch.allclose(terms["image_instance"], 0.5 * (own + copied) / 2)
     assert (method.copies, method.augmentation.kinds, method.augmentation.smallest) == (3, ("crop", "mirror"), 0.5)
     assert build().augmentation is None
+
+
+def test_a_copy_in_place_of_its_image_is_all_that_images_learn():
+    method = build(copies=3, beside=False).eval()
+    assert [method.as_run(stage, standing=False).reads for stage in (INSTANCE, CONTRASTIVE)] == [("target", "view")] * 2
+    kept = method.as_run(INSTANCE, standing=True)
+    assert (kept.reads, kept.keeps) == ((), ("target", "view"))
+    assert method.as_run(HEADS, standing=False).keeps == ("query", "target")
+    given = batch(3, [4, 0, 4])
+    given.view, given.query = Inputs(image=given.query.image + 0.3), None
+    v, g = method.embed(given.view), method.embed(given.target)
+    terms = method.losses(given, CONTRASTIVE, CONTRASTIVE.turns[0])
+    same = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]])
+    assert torch.allclose(terms["contrast"], info_nce(v, g, same, scale=1 / 0.07))
+    expected = instance(v, method.classifier.weight, given.instance, scale=16.0)
+    assert torch.allclose(terms["image_instance"], expected)
+
+
+def test_the_temperature_stops_where_the_largest_scale_says():
+    given = batch(3, [4, 0, 4])
+    loose, kept = build(temperature=0.02).eval(), build(temperature=0.02, largest_scale=30.0).eval()
+    f, g = loose.embed(given.query), loose.embed(given.target)
+    same = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 0, 1]])
+    for method, scale in ((loose, 50.0), (kept, 30.0)):
+        terms = method.losses(given, CONTRASTIVE, CONTRASTIVE.turns[0])
+        assert torch.allclose(terms["contrast"], info_nce(f, g, same, scale=scale))
 
 
 def test_without_its_weight_stage_two_leaves_the_classifier_alone():

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from overfit import PAIRS, hit_rates, noise_pairs, train_stage
+from torch.nn import functional
 
 from hashret.errors import InputError
-from hashret.losses import consistency, triplet
+from hashret.losses import consistency, info_nce, info_nce_of_scores, triplet
 from hashret.methods import METHODS, Batch
 from hashret.models import Inputs, Processor, TokenEncoder, VectorEncoder
 from hashret.models.alignment import aligned
@@ -48,10 +49,11 @@ def test_local_tokens_are_learned_by_heart(tokens):
     assert fine_hits(method, pairs) == 1
 
 
-def test_two_phases_and_joint_training_learn_pairs_by_heart():
+@pytest.mark.parametrize("options", [{}, {"ranking": "contrast", "local_pool": "mean", "local_scale": 1.0}], ids=str)
+def test_two_phases_and_joint_training_learn_pairs_by_heart(options):
     pairs = noise_pairs(PIXELS, WORDS, tokens=True)
     for stages in ((LOCAL, GLOBAL), (JOINT,)):
-        method = build()
+        method = build(**options)
         for stage in stages:
             train_stage(method, pairs, stage, 250)
         assert hit_rates(method, pairs)["embedding"] == 1
@@ -73,7 +75,13 @@ def test_the_second_phase_leaves_the_base_still(standardize):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"local_tokens": "added", "region_layers": 1, "region_width": 8}, {"standardize": "both"}]
+    "options",
+    [
+        {},
+        {"local_tokens": "added", "region_layers": 1, "region_width": 8},
+        {"standardize": "both"},
+        {"local_pool": "mean"},
+    ],
 )
 def test_padding_changes_nothing(options):
     """METHODS T3: an item gives the same beside longer ones, and with more filling behind it."""
@@ -118,6 +126,29 @@ def test_the_terms_are_the_losses_of_both_branches():
     assert torch.allclose(terms["local"], local, rtol=1e-4)
     assert torch.allclose(terms["global"], 2 * triplet(u @ t.T, same, margin=0.2))
     assert torch.allclose(terms["consistency"], 0.5 * consistency(u, t, margin=0.1))
+
+
+def test_the_terms_of_contrast_are_info_nce_with_a_temperature_a_branch():
+    method = build(ranking="contrast", temperature=0.02, largest_scale=25.0, local_pool="mean", local_scale=2.0).eval()
+    image, text = inputs(noise_pairs(PIXELS, WORDS, tokens=True))
+    numbers = torch.arange(PAIRS) // 2
+    same = numbers[:, None] == numbers[None]
+    with torch.no_grad():
+        method.log_scales["local"].fill_(1.0)
+    terms = method.losses(Batch(image, text, None, numbers, items=8), JOINT, JOINT.turns[0])
+    u, t = method.embed(image), method.embed(text)
+    assert torch.allclose(terms["global"], info_nce(u, t, same, scale=25.0))
+    (regions, seen), (weighted, read) = method.tokens(image), method.tokens(text)
+    words = 2 * functional.normalize(weighted, dim=2)
+    mean = aligned(regions, words, seen, read) / read.sum(1)
+    assert torch.allclose(aligned(regions, weighted, seen, read), mean, atol=1e-5)
+    assert torch.allclose(terms["local"], info_nce_of_scores(torch.e * mean, same), rtol=1e-4)
+    own = {stage.name: method.parameters_of(stage, stage.turns[0])["heads"] for stage in (LOCAL, GLOBAL, JOINT, CODES)}
+    learned = {
+        name: {branch for branch, scale in method.log_scales.items() if any(scale is part for part in parts)}
+        for name, parts in own.items()
+    }
+    assert learned == {"local": {"local"}, "global": {"global"}, "joint": {"local", "global"}, "codes": set()}
 
 
 def test_encoders_without_tokens_are_refused():

@@ -37,6 +37,21 @@ def test_dropout_stands_at_the_input_and_only_in_training() -> None:
     assert kept != pytest.approx(1000)
 
 
+def test_hidden_dropout_stands_between_layers_and_only_in_training() -> None:
+    network = mlp([1, 1000, 1], "relu", last=False, hidden_dropout=0.3)
+    assert [type(layer) for layer in network] == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    for layer in (network[0], network[3]):
+        nn.init.ones_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    x = torch.ones(1, 1)
+    assert network.eval()(x).item() == pytest.approx(1000)
+    torch.manual_seed(0)
+    kept = network.train()(x).item() * 0.7
+    assert kept == pytest.approx(700, abs=60)
+    assert kept != pytest.approx(1000)
+    assert not any(isinstance(layer, nn.Dropout) for layer in mlp([3, 2], "relu", last=True, hidden_dropout=0.3))
+
+
 def test_too_few_or_impossible_sizes_are_refused() -> None:
     for sizes in ([], [4], [4, 0]):
         with pytest.raises(InputError, match="two widths or more"):
