@@ -117,6 +117,15 @@ def info_nce_oracle(queries: Any, targets: Any, same: Any, *, scale: float) -> f
     return total / (2 * BATCH)
 
 
+def info_nce_of_scores_oracle(scores: Any, same: Any) -> float:
+    total = 0.0
+    for rows in (scores, [list(column) for column in zip(*scores, strict=True)]):
+        for i in range(BATCH):
+            seen = [math.exp(rows[i][j]) for j in range(BATCH) if j == i or not same[i][j]]
+            total -= math.log(math.exp(rows[i][i]) / sum(seen))
+    return total / (2 * BATCH)
+
+
 def one_way_oracle(queries: Any, targets: Any, same: Any, wrong: Any, *, scale: float) -> float:
     total = 0.0
     for i in range(BATCH):
@@ -230,6 +239,11 @@ CASES = {
         info_nce_oracle,
         ({"scale": 1 / 0.07}, {"scale": 0.5}),
         square=("same",),
+    ),
+    "info_nce_of_scores": Case(
+        lambda g: {"scores": torch.randn(BATCH, BATCH, generator=g, dtype=torch.float64), "same": same(g)},
+        info_nce_of_scores_oracle,
+        square=("scores", "same"),
     ),
     "instance": Case(
         lambda g: {

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from hashret.losses import equal_rows, info_nce, info_nce_of_scores, supervised_contrast
+from hashret.losses import equal_rows, info_nce, supervised_contrast
 
 
 def draw(rows: int, width: int = 6) -> torch.Tensor:
@@ -66,15 +66,3 @@ def test_autocast_does_not_blur_the_cosines():
         assert torch.equal(info_nce(x, y, torch.eye(40), scale=100.0), plain)
         half = info_nce(x.bfloat16(), y.bfloat16(), torch.eye(40), scale=100.0)
     assert half.dtype == torch.float32
-
-
-def test_of_scores_it_is_the_loops():
-    scores = 3 * draw(7, 7)
-    same = torch.eye(7)
-    same[1, 4] = same[4, 1] = 1
-    total = 0.0
-    for i in range(7):
-        others = [j for j in range(7) if j == i or not same[i, j]]
-        total -= float(scores[i, i]) - math.log(sum(math.exp(scores[i, j]) for j in others))
-        total -= float(scores[i, i]) - math.log(sum(math.exp(scores[j, i]) for j in others))
-    assert float(info_nce_of_scores(scores, same)) == pytest.approx(total / 14, rel=1e-5)
