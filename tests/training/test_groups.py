@@ -12,7 +12,7 @@ from hashret.models.depths import layer_depths
 from hashret.training.groups import parameter_groups
 
 KIND = METHODS["icone"]
-CONTRASTIVE = KIND.stages[1]
+CONTRASTIVE = next(stage for stage in KIND.stages if stage.name == "contrastive")
 
 
 def build():
