@@ -9,12 +9,12 @@ from hashret.losses.consistent import consistency
 from hashret.losses.contrastive import noise_contrastive
 from hashret.losses.frobenius import frobenius
 from hashret.losses.generative import adversarial, distillation, reconstruction
-from hashret.losses.info_nce import equal_rows, info_nce, info_nce_of_scores, supervised_contrast
+from hashret.losses.info_nce import equal_rows, info_nce, info_nce_of_scores, scaled_cosines, supervised_contrast
 from hashret.losses.instance import instance
 from hashret.losses.invariance import invariance
 from hashret.losses.likelihood import pair_likelihood, product_likelihood, similarity
 from hashret.losses.multilevel import level_weights
-from hashret.losses.neighbours import neighbours
+from hashret.losses.neighbours import neighbours, neighbours_of_scores
 from hashret.losses.quantization import balance, quantization, straight_through, structure
 from hashret.losses.support_set import support_set
 from hashret.losses.triplet import triplet
@@ -34,11 +34,13 @@ __all__ = [
     "invariance",
     "level_weights",
     "neighbours",
+    "neighbours_of_scores",
     "noise_contrastive",
     "pair_likelihood",
     "product_likelihood",
     "quantization",
     "reconstruction",
+    "scaled_cosines",
     "similarity",
     "straight_through",
     "structure",
@@ -59,6 +61,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "instance": instance,
     "invariance": invariance,
     "neighbours": neighbours,
+    "neighbours_of_scores": neighbours_of_scores,
     "noise_contrastive": noise_contrastive,
     "pair_likelihood": pair_likelihood,
     "product_likelihood": product_likelihood,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["neighbours"]
+__all__ = ["neighbours", "neighbours_of_scores"]
 
 
 def neighbours(features: Tensor, relaxed: Tensor, *, scale: float) -> Tensor:
@@ -34,6 +34,27 @@ def neighbours(features: Tensor, relaxed: Tensor, *, scale: float) -> Tensor:
     """
     wanted, have = (_logs(rows, scale) for rows in (features, relaxed))
     return functional.kl_div(have, wanted, log_target=True, reduction="batchmean")
+
+
+def neighbours_of_scores(wanted: Tensor, have: Tensor) -> Tensor:
+    """The same divergence of scores between two sets, such as queries and the items that they ask for.
+
+    With p_i = softmax_j(wanted_ij) and q_i = softmax_j(have_ij): L = 1/B sum_i KL(p_i || q_i).
+
+    Args:
+        wanted: Scores (B, N) of what is to be kept, already divided by their temperature; a constant to the gradient.
+        have: Scores (B, N) of the codes, divided by theirs.
+
+    Returns:
+        A scalar, >= 0, 0 where each row differs by a constant only.
+
+    Example:
+        >>> float(neighbours_of_scores(torch.eye(2), torch.eye(2) + 1))
+        0.0
+    """
+    return functional.kl_div(
+        have.log_softmax(1), wanted.detach().log_softmax(1), log_target=True, reduction="batchmean"
+    )
 
 
 def _logs(rows: Tensor, scale: float) -> Tensor:

@@ -4,7 +4,7 @@ Encoders, a head on each, the contrast of queries with targets and a hash layer 
 table of such methods compares the one thing in which they differ: how image and text become one query. Targets and
 references pass through one head; a text head brings texts into the same space. Two stages: ``embedding`` trains heads,
 composition and the encoders that are not frozen by the batch-based classification loss with a learnable temperature;
-``codes`` trains the hash layer on the finished embedding (:mod:`hashret.methods.code_contrast`), so that codes of
+``codes`` trains the hash layer on the finished embedding (:mod:`hashret.methods.hash_codes`), so that codes of
 queries are searched among codes of images. No composition stands here: each has its paper's file.
 
 Features enter a composition at one length, sqrt(dimension), as those of the targets they are compared with have one
@@ -26,7 +26,8 @@ from torch.nn import functional
 
 from hashret.errors import InputError
 from hashret.losses import batch_classification, equal_rows
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, alike, clamped_scale, not_negatives
+from hashret.methods.contrasts import LARGEST_SCALE, alike, clamped_scale, not_negatives
+from hashret.methods.hash_codes import HashCodes, HashOptions
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HeadKind, ProjectionHead
@@ -35,11 +36,10 @@ __all__ = ["Composed", "ComposedOptions"]
 
 
 @dataclass(frozen=True)
-class ComposedOptions:
-    """Sizes and weights that all methods for composed queries have.
+class ComposedOptions(HashOptions):
+    """Those of a hash layer, and the sizes and weights that all methods for composed queries have.
 
     Attributes:
-        bits: Width of a code.
         dimension: Of the space in which queries and images are compared.
         head: What stands between an encoder and that space; see :data:`~hashret.models.heads.HeadKind`. ``none`` takes
             CLIP's own space, as the papers on CLIP do; two encoders that never met need ``mlp`` or ``linear``.
@@ -54,14 +54,8 @@ class ComposedOptions:
             from what it asks for.
         against_reference: Whether the reference of a query is one more wrong answer to it, in both stages: for
             galleries that hold the references, where a query otherwise finds its own first.
-        hash_head: What makes relaxed codes of an embedding: ``mlp``, or ``linear``.
-        hash_width: Hidden width of an ``mlp``.
-        hash_dropout: Share of the embedding dropped before it, in training.
-        quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
-        balance_weight: Of the mean square of a bit's mean over the batch.
     """
 
-    bits: Annotated[int, Field(ge=1)] = 64
     dimension: Annotated[int, Field(ge=1)] = 512
     head: HeadKind = "mlp"
     width: Annotated[int, Field(ge=1)] = 1024
@@ -72,11 +66,6 @@ class ComposedOptions:
     largest_scale: Annotated[float, Field(gt=0)] = LARGEST_SCALE
     duplicates: Literal["left_out", "negatives"] = "left_out"
     against_reference: bool = False
-    hash_head: Literal["mlp", "linear"] = "mlp"
-    hash_width: Annotated[int, Field(ge=1)] = 512
-    hash_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    quantization_weight: Annotated[float, Field(ge=0)] = 0.1
-    balance_weight: Annotated[float, Field(ge=0)] = 0.1
 
 
 class Composed(Method):
@@ -125,10 +114,7 @@ class Composed(Method):
         self.image_head = self._head(image, "images")
         self.text_head = self._head(text, "texts") if self.reads_texts else None
         self.log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
-        self.hash = CodeContrast(
-            o.dimension, o.bits, kind=o.hash_head, width=o.hash_width, dropout=o.hash_dropout,
-            quantization_weight=o.quantization_weight, balance_weight=o.balance_weight,
-        )  # fmt: skip
+        self.hash = HashCodes(o.dimension, o)
 
     def _head(self, encoder: Encoder, modality: str) -> ProjectionHead:
         o = self.o
@@ -189,12 +175,7 @@ class Composed(Method):
         target = given(batch.target_fixed)
         query, reference = self.beside_reference(given(batch.query_fixed))
         same = not_negatives(query, target, batch.instance)
-        x, y = self.hash(query), self.hash(target)
-        terms = self.hash.terms(x, y, same)
-        if reference is not None:
-            wrong, scale = self.hash(reference), clamped_scale(self.hash.log_scale)
-            terms["reference"] = batch_classification(x, y, same, scale=scale, wrong=wrong)
-        return terms
+        return self.hash.terms(query, target, same, reference)
 
     def beside_reference(self, embeddings: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings of queries, and those of their references where these are wrong answers."""

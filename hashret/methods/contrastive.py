@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.losses import equal_rows, info_nce, similarity, supervised_contrast
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, alike, clamped_scale, not_negatives
+from hashret.methods.contrasts import LARGEST_SCALE, alike, clamped_scale, not_negatives
+from hashret.methods.hash_codes import HashCodes, HashOptions
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HeadKind, ProjectionHead
@@ -38,11 +39,10 @@ __all__ = ["Contrastive", "ContrastiveOptions"]
 
 
 @dataclass(frozen=True)
-class ContrastiveOptions:
-    """Sizes and weights of the contrastive method.
+class ContrastiveOptions(HashOptions):
+    """Those of a hash layer, and the sizes and weights of the contrastive method.
 
     Attributes:
-        bits: Width of a code.
         dimension: Of the shared space.
         head: What stands between an encoder and the shared space: ``mlp`` (``layers`` hidden layers of ``width``),
             ``linear``, or ``residual``: the encoder's own vector plus an ``mlp`` of it that is 0 when training begins,
@@ -56,14 +56,8 @@ class ContrastiveOptions:
         label_weight: Of the supervised term, in which sharing a label is right; it counts in both stages, where the
             dataset has labels.
         label_temperature: Of that term; it is not learned.
-        hash_head: What makes relaxed codes of an embedding: ``mlp``, or ``linear``, each with tanh at its end.
-        hash_width: Hidden width of an ``mlp``.
-        hash_dropout: Share of the embedding dropped before it, in training.
-        quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
-        balance_weight: Of the mean square of a bit's mean over the batch.
     """
 
-    bits: Annotated[int, Field(ge=1)] = 64
     dimension: Annotated[int, Field(ge=1)] = 512
     head: HeadKind = "mlp"
     width: Annotated[int, Field(ge=1)] = 1024
@@ -73,11 +67,6 @@ class ContrastiveOptions:
     temperature: Annotated[float, Field(ge=1 / LARGEST_SCALE)] = 0.07
     label_weight: Annotated[float, Field(ge=0)] = 1.0
     label_temperature: Annotated[float, Field(gt=0)] = 0.1
-    hash_head: Literal["mlp", "linear"] = "mlp"
-    hash_width: Annotated[int, Field(ge=1)] = 512
-    hash_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    quantization_weight: Annotated[float, Field(ge=0)] = 0.1
-    balance_weight: Annotated[float, Field(ge=0)] = 0.1
 
 
 class Contrastive(Method):
@@ -129,10 +118,7 @@ class Contrastive(Method):
             for encoder, modality in ((image, "images"), (text, "texts"))
         )
         self.log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
-        self.hash = CodeContrast(
-            o.dimension, o.bits, kind=o.hash_head, width=o.hash_width, dropout=o.hash_dropout,
-            temperature=o.temperature, quantization_weight=o.quantization_weight, balance_weight=o.balance_weight,
-        )  # fmt: skip
+        self.hash = HashCodes(o.dimension, o, temperature=o.temperature)
 
     def parameters_of(self, stage: Stage, turn: Turn) -> dict[str, list[nn.Parameter]]:
         """Heads and encoders, or the hash layer; each with its own temperature."""
@@ -174,9 +160,9 @@ class Contrastive(Method):
     def _codes(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of relaxed codes of embeddings; those of equal ones are nobody's negative."""
         query, target = given(batch.query_fixed), given(batch.target_fixed)
-        x, y = self.hash(query), self.hash(target)
         same = not_negatives(query, target, batch.instance)
-        return self.hash.terms(x, y, same) | self._labels(x, y, same, batch)
+        x, y = self.hash(query), self.hash(target)
+        return self.hash.terms(query, target, same) | self._labels(x, y, same, batch)
 
     def _labels(self, x: Tensor, y: Tensor, same: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Find whatever shares a label, where there are labels."""

@@ -31,7 +31,8 @@ from torch.nn import functional
 
 from hashret.errors import TrainingError
 from hashret.losses import equal_rows, info_nce, instance
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, not_negatives
+from hashret.methods.contrasts import LARGEST_SCALE, clamped_scale, not_negatives
+from hashret.methods.hash_codes import HashCodes, HashOptions
 from hashret.methods.method import (
     Batch,
     Method,
@@ -56,11 +57,10 @@ Modality = Literal["image", "text"]
 
 
 @dataclass(frozen=True)
-class IConEOptions:
-    """Sizes and weights of IConE.
+class IConEOptions(HashOptions):
+    """Those of a hash layer, and the sizes and weights of IConE.
 
     Attributes:
-        bits: Width of a code.
         dimension: Of the shared space.
         head: What stands between a tower and the shared space; see :data:`~hashret.models.heads.HeadKind`. ``none``
             takes CLIP's and SigLIP's own projections, as the paper seems to; two encoders that never met need ``mlp``.
@@ -89,14 +89,8 @@ class IConEOptions:
         augmentations: What a copy may differ in; see :class:`~hashret.models.augmentation.Augmentation`. Captions tell
             colours, so that these are left alone.
         smallest_crop: Share of the image that a cropped copy keeps at least; a caption speaks of the whole.
-        hash_head: What makes relaxed codes of an embedding: ``mlp``, or ``linear``.
-        hash_width: Hidden width of an ``mlp``.
-        hash_dropout: Share of the embedding dropped before it, in training.
-        quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
-        balance_weight: Of the mean square of a bit's mean over the batch.
     """
 
-    bits: Annotated[int, Field(ge=1)] = 64
     dimension: Annotated[int, Field(ge=1)] = 512
     head: HeadKind = "mlp"
     width: Annotated[int, Field(ge=1)] = 1024
@@ -117,11 +111,6 @@ class IConEOptions:
     beside: bool = True
     augmentations: tuple[AugmentationKind, ...] = ("crop", "mirror")
     smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.5
-    hash_head: Literal["mlp", "linear"] = "mlp"
-    hash_width: Annotated[int, Field(ge=1)] = 512
-    hash_dropout: Share = 0.0
-    quantization_weight: Weight = 0.1
-    balance_weight: Weight = 0.1
 
 
 class IConE(Method):
@@ -178,10 +167,7 @@ class IConE(Method):
             for encoder, dropout, modality in ((image, o.image_dropout, "images"), (text, o.text_dropout, "texts"))
         )  # fmt: skip
         self.log_scale = nn.Parameter(torch.tensor(-math.log(o.temperature)))
-        self.hash = CodeContrast(
-            o.dimension, o.bits, kind=o.hash_head, width=o.hash_width, dropout=o.hash_dropout,
-            quantization_weight=o.quantization_weight, balance_weight=o.balance_weight,
-        )  # fmt: skip
+        self.hash = HashCodes(o.dimension, o)
         self.drop = nn.Dropout(o.instance_dropout)
         self.classifier = nn.Linear(o.dimension, instances, bias=False) if instances else None
         if o.copies:
@@ -213,7 +199,7 @@ class IConE(Method):
         if stage.name == "codes":
             query, target = given(batch.query_fixed), given(batch.target_fixed)
             same = not_negatives(query, target, batch.instance)
-            return self.hash.terms(self.hash(query), self.hash(target), same)
+            return self.hash.terms(query, target, same)
         sides = ((batch.query, batch.query_fixed), (batch.view, batch.view_fixed))
         views = [self._learning("image", *side) for side in sides if any(part is not None for part in side)]
         g = self._learning("text", batch.target, batch.target_fixed)

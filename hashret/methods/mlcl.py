@@ -46,9 +46,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hashret.losses import batch_classification, equal_rows, level_weights
-from hashret.methods.code_contrast import alike, clamped_scale
 from hashret.methods.combiner import CombinerOptions
 from hashret.methods.composed import Composed
+from hashret.methods.contrasts import alike, clamped_scale
 from hashret.methods.method import Batch, Side, Stage, StageSettings, Turn, given
 from hashret.models.augmentation import AUGMENTATIONS, Augmentation, AugmentationKind
 from hashret.models.features import Encoder, Inputs

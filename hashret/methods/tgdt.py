@@ -28,7 +28,8 @@ from torch.nn import functional
 from hashret.errors import InputError
 from hashret.losses import consistency, equal_rows, info_nce_of_scores, triplet
 from hashret.losses.triplet import Negatives
-from hashret.methods.code_contrast import LARGEST_SCALE, CodeContrast, clamped_scale, not_negatives
+from hashret.methods.contrasts import LARGEST_SCALE, clamped_scale, not_negatives
+from hashret.methods.hash_codes import HashCodes, HashOptions
 from hashret.methods.method import (
     Batch,
     Method,
@@ -54,11 +55,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True)
-class TGDTOptions:
-    """Sizes and weights of TGDT; the defaults are the paper's.
+class TGDTOptions(HashOptions):
+    """Those of a hash layer, and the sizes and weights of TGDT; the defaults are the paper's.
 
     Attributes:
-        bits: Width of a code.
         dimension: Of tokens and global embeddings.
         heads: Attention heads of every layer.
         feedforward: Hidden width of every layer.
@@ -89,12 +89,8 @@ class TGDTOptions:
         global_weight: Of the triplets of global cosines.
         local_weight: Of the triplets of local scores.
         consistency_weight: Of the consistency.
-        hash_width: Hidden width of the hash layer.
-        quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
-        balance_weight: Of the mean square of a bit's mean over the batch.
     """
 
-    bits: Width = 64
     dimension: Width = 1024
     heads: Width = 4
     feedforward: Width = 2048
@@ -118,9 +114,6 @@ class TGDTOptions:
     global_weight: Weight = 1.0
     local_weight: Weight = 1.0
     consistency_weight: Weight = 1.0
-    hash_width: Width = 512
-    quantization_weight: Weight = 0.1
-    balance_weight: Weight = 0.1
 
 
 class TGDT(Method):
@@ -187,10 +180,7 @@ class TGDT(Method):
             {name: nn.Parameter(torch.tensor(-math.log(o.temperature))) for name in ("local", "global")}
             if o.ranking == "contrast" else {}
         )  # fmt: skip
-        self.hash = CodeContrast(
-            o.dimension, o.bits, width=o.hash_width, quantization_weight=o.quantization_weight,
-            balance_weight=o.balance_weight,
-        )  # fmt: skip
+        self.hash = HashCodes(o.dimension, o)
 
     def _layers(self, width: int, count: int) -> nn.TransformerEncoder | None:
         """Transformer layers, normalised after attention; None for none."""
@@ -237,7 +227,7 @@ class TGDT(Method):
         if stage.name == "codes":
             query, target = given(batch.query_fixed), given(batch.target_fixed)
             same = not_negatives(query, target, batch.instance)
-            return self.hash.terms(self.hash(query), self.hash(target), same)
+            return self.hash.terms(query, target, same)
         (u, regions, seen), (t, words, read) = (self._branches(given(side)) for side in (batch.query, batch.target))
         terms = {}
         if stage.name in ("local", "joint"):

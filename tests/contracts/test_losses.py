@@ -200,6 +200,14 @@ def neighbours_oracle(features: Any, relaxed: Any, *, scale: float) -> float:
     return total / BATCH
 
 
+def neighbours_of_scores_oracle(wanted: Any, have: Any) -> float:
+    total = 0.0
+    for rows in zip(wanted, have, strict=True):
+        p, q = ([math.exp(value) for value in row] for row in rows)
+        total += sum(a / sum(p) * math.log(a / sum(p) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+    return total / BATCH
+
+
 CASES = {
     "adversarial": Case(
         lambda g: {"verdict": torch.randn(BATCH, 2, generator=g, dtype=torch.float64)},
@@ -263,6 +271,10 @@ CASES = {
         lambda g: {"features": features(g), "relaxed": torch.tanh(features(g))},
         neighbours_oracle,
         ({"scale": 5.0}, {"scale": 0.5}),
+    ),
+    "neighbours_of_scores": Case(
+        lambda g: {"have": features(g), "wanted": features(g)},
+        neighbours_of_scores_oracle,
     ),
     "noise_contrastive": Case(
         lambda g: {"teacher": features(g), "student": features(g)},

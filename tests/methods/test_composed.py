@@ -88,7 +88,7 @@ def test_the_contrast_is_that_of_the_loops():
 
 def test_the_own_reference_is_one_more_wrong_answer():
     method, query, target = (
-        build("sum", against_reference=True).eval(),
+        build("sum", against_reference=True, hash_contrast_weight=2.0).eval(),
         image_text(4),
         Inputs(image=torch.from_numpy(vectors(4, PIXELS, 9))),
     )
@@ -108,9 +108,9 @@ def test_the_own_reference_is_one_more_wrong_answer():
     )
     kept = {"query_fixed": method.fixed(query, stage, "query"), "target_fixed": method.fixed(target, stage, "target")}
     terms = method.losses(Batch(query, target, None, torch.arange(4), **kept), stage, stage.turns[0])
-    codes = [torch.nn.functional.normalize(method.hash(part), dim=1).tolist() for part in (x, y, wrong)]
+    codes = [torch.nn.functional.normalize(method.hash(part).sign(), dim=1).tolist() for part in (x, y, wrong)]
     scale = float(method.hash.log_scale.detach().exp())
-    assert float(terms["reference"].detach()) == pytest.approx(expected(*codes, scale), rel=1e-4)
+    assert float(terms["reference"].detach()) == pytest.approx(2 * expected(*codes, scale), rel=1e-4)
 
 
 def test_image_only_cannot_be_told_from_its_reference():

@@ -153,7 +153,7 @@ def test_a_composed_embedding_is_the_direction_of_the_sum():
     ids=["one caption of two images", "two captions of one image", "one instance", "one composed query"],
 )
 def test_what_is_right_is_no_negative(query, target, instance):
-    method = build(dropout=0.0)
+    method = build(dropout=0.0, hash_contrast_weight=1.0)
     for stage in (EMBEDDING, CODES):
         method.prepare(stage)
         given = batch(query, target, instance=instance)
@@ -162,7 +162,7 @@ def test_what_is_right_is_no_negative(query, target, instance):
 
 
 def test_a_reference_with_another_text_is_a_negative():
-    method = build(dropout=0.0)
+    method = build(dropout=0.0, hash_contrast_weight=1.0)
     query = Inputs(image=images(1).repeat(2, 1), text=texts(2))
     for stage in (EMBEDDING, CODES):
         method.prepare(stage)
@@ -214,7 +214,7 @@ def test_residual_heads_begin_at_the_encoders_own_space():
 
 
 def test_the_temperature_begins_as_asked_and_stays_in_bounds():
-    method = build(temperature=0.07, dropout=0.0)
+    method = build(temperature=0.07, dropout=0.0, hash_contrast_weight=1.0)
     assert value(method.log_scale.exp()) == value(method.hash.log_scale.exp()) == pytest.approx(1 / 0.07)
     given = batch(Inputs(image=images(4)), Inputs(text=texts(4)))
     given.query_fixed, given.target_fixed = (method.embed(part).detach() for part in (given.query, given.target))

@@ -30,7 +30,7 @@ def test_sixteen_pairs_are_learned_by_heart_in_each_stage(stage):
     assert max(hit_rates(method.eval(), pairs).values()) < 0.5
     train_stage(method, pairs, stage, 300)
     assert hit_rates(method, pairs)["embedding"] == 1
-    train_stage(method, pairs, CODES, 200)
+    train_stage(method, pairs, CODES, 400)
     assert hit_rates(method, pairs)["codes"] == 1
 
 
