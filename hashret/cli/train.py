@@ -22,7 +22,7 @@ __all__ = ["train"]
     "start",
     type=click.Path(exists=True, file_okay=False),
     metavar="RUN",
-    help="Train the last stage alone, on what RUN has learned; only bits and that stage's settings may differ.",
+    help="Train the last stage alone, on what RUN has learned; only its settings and the hash layer's may differ.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
 def train(

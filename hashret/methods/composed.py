@@ -27,7 +27,7 @@ from torch.nn import functional
 from hashret.errors import InputError
 from hashret.losses import batch_classification, equal_rows
 from hashret.methods.contrasts import LARGEST_SCALE, alike, clamped_scale, not_negatives
-from hashret.methods.hash_codes import HashCodes, HashOptions
+from hashret.methods.hash_codes import CODE_OPTIONS, HashCodes, HashOptions
 from hashret.methods.method import Batch, Method, Side, Stage, StageSettings, Standardized, Turn, given, trainable
 from hashret.models.features import Encoder, Inputs
 from hashret.models.heads import HeadKind, ProjectionHead
@@ -85,6 +85,7 @@ class Composed(Method):
         "codes": StageSettings(epochs=20, batch_size=256, lr=1e-3, betas=(0.9, 0.999), schedule="cosine"),
     }
     options: ClassVar[type] = ComposedOptions
+    code_options: ClassVar[frozenset[str]] = CODE_OPTIONS
     takes_composed: ClassVar[bool] = True
     needs_composed: ClassVar[bool] = True
 

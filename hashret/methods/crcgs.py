@@ -207,6 +207,7 @@ class CRCGS(Method):
         "codes": StageSettings(epochs=20, batch_size=250, lr=3e-3, schedule="cosine"),
     }
     options: ClassVar[type] = CRCGSOptions
+    code_options: ClassVar[frozenset[str]] = frozenset({"bits", "neighbour_scale", "hash_contrast_weight"})
     needs_labels: ClassVar[bool] = True
     generates_texts: ClassVar[bool] = True
 

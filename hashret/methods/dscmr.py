@@ -105,6 +105,10 @@ class DSCMR(Method):
         "codes": StageSettings(epochs=30, batch_size=250, lr=1e-3, schedule="cosine"),
     }
     options: ClassVar[type] = DSCMROptions
+    code_options: ClassVar[frozenset[str]] = frozenset(
+        ("bits", "hash_width", "hash_dropout", "hash_likelihood_scale", "structure_weight", "hash_pair_weight")
+        + ("quantization_weight",)
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "published": {  # of the first stage, from memory
             "options": {"standardize": "none"},

@@ -13,7 +13,7 @@ The contrast of codes, each of which has to find that of its own pair, can stand
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import torch
@@ -32,7 +32,7 @@ from hashret.losses import (
 from hashret.methods.contrasts import clamped_scale
 from hashret.models.heads import HashLayer, mlp
 
-__all__ = ["HashCodes", "HashOptions"]
+__all__ = ["CODE_OPTIONS", "HashCodes", "HashOptions"]
 
 _Weight = Annotated[float, Field(ge=0)]
 
@@ -63,6 +63,9 @@ class HashOptions:
     hash_contrast_weight: _Weight = 0.0
     quantization_weight: _Weight = 0.1
     balance_weight: _Weight = 0.1
+
+
+CODE_OPTIONS = frozenset(field.name for field in fields(HashOptions))
 
 
 class HashCodes(nn.Module):

@@ -32,7 +32,7 @@ from torch.nn import functional
 from hashret.errors import TrainingError
 from hashret.losses import equal_rows, info_nce, instance
 from hashret.methods.contrasts import LARGEST_SCALE, clamped_scale, not_negatives
-from hashret.methods.hash_codes import HashCodes, HashOptions
+from hashret.methods.hash_codes import CODE_OPTIONS, HashCodes, HashOptions
 from hashret.methods.method import (
     Batch,
     Method,
@@ -137,6 +137,7 @@ class IConE(Method):
         "codes": StageSettings(epochs=20, batch_size=256, lr=1e-3, betas=(0.9, 0.999), schedule="cosine"),
     }
     options: ClassVar[type] = IConEOptions
+    code_options: ClassVar[frozenset[str]] = CODE_OPTIONS
     counts_instances: ClassVar[bool] = True
     training_only: ClassVar[tuple[str, ...]] = ("classifier",)
 

@@ -183,6 +183,8 @@ class Method(nn.Module, ABC):
             encoders make is then kept as tokens.
         looks_closer: Whether :meth:`tokens` gives what a second look compares; others are looked at by embeddings.
         counts_instances: Whether it is built with ``instances``, the number of distinct training instances.
+        code_options: Which options the last stage alone reads, so that codes can be learned by others of a finished
+            embedding.
         training_only: Names of its parts that retrieval does not need; they are not saved with the model.
 
     Args:
@@ -219,6 +221,7 @@ class Method(nn.Module, ABC):
     reads_tokens: ClassVar[bool] = False
     looks_closer: ClassVar[bool] = False
     counts_instances: ClassVar[bool] = False
+    code_options: ClassVar[frozenset[str]] = frozenset({"bits"})
     training_only: ClassVar[tuple[str, ...]] = ()
 
     def __init__(

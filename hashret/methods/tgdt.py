@@ -29,7 +29,7 @@ from hashret.errors import InputError
 from hashret.losses import consistency, equal_rows, info_nce_of_scores, triplet
 from hashret.losses.triplet import Negatives
 from hashret.methods.contrasts import LARGEST_SCALE, clamped_scale, not_negatives
-from hashret.methods.hash_codes import HashCodes, HashOptions
+from hashret.methods.hash_codes import CODE_OPTIONS, HashCodes, HashOptions
 from hashret.methods.method import (
     Batch,
     Method,
@@ -136,6 +136,7 @@ class TGDT(Method):
         "codes": StageSettings(epochs=20, batch_size=256, lr=1e-3, betas=(0.9, 0.999), schedule="cosine"),
     }
     options: ClassVar[type] = TGDTOptions
+    code_options: ClassVar[frozenset[str]] = CODE_OPTIONS
     reads_tokens: ClassVar[bool] = True
     looks_closer: ClassVar[bool] = True
 

@@ -84,8 +84,9 @@ def train(
         out: The run folder.
         data: Root of the dataset; not needed for one that is drawn.
         resume: Go on with an interrupted run in ``out``; on a CPU it ends in the same weights, bit for bit.
-        start: Folder of a run whose recipe differs in ``method.bits``, in the last stage that is trained or in how it
-            is evaluated, and no further: only that stage is trained, on what the stages before it have learned there.
+        start: Folder of a run whose recipe differs in the hash layer (:attr:`Method.code_options
+            <hashret.methods.method.Method.code_options>`), in the last stage or in how it is
+            evaluated, no further: only that stage is trained, on what the stages before it have learned there.
         quiet: No progress bar.
         say: Told in a line what happens.
 
@@ -158,13 +159,12 @@ def taken_up(recipe: Recipe, root: str | None, run: Run) -> Start:
             str(run.folder), expected="a method that trains its last stage on others", got=recipe.method.name,
             remedy="Train it from the start.",
         )  # fmt: skip
-    changed = [
-        difference for difference in run.differences(recipe, root)
-        if not difference.startswith(("method.bits ", f"stages.{trained[-1]}.", "evaluation."))
-    ]  # fmt: skip
+    free = [f"method.{name} " for name in METHODS[recipe.method.name].code_options]
+    free += [f"stages.{trained[-1]}.", "evaluation."]
+    changed = [difference for difference in run.differences(recipe, root) if not difference.startswith(tuple(free))]
     if changed:
         raise TrainingError(
-            str(run.folder), expected="this recipe but for its bits, its last stage and its evaluation",
+            str(run.folder), expected="this recipe but for its hash layer, its last stage and its evaluation",
             got="; ".join(changed), remedy="Train this one from the start.",
         )  # fmt: skip
     return Start(run.folder, trained[-1], tuple(trained[:-1]))

@@ -8,6 +8,7 @@ import pytest
 
 from hashret.arrayfile import read_arrays
 from hashret.errors import TrainingError
+from hashret.methods import METHODS as KINDS
 from hashret.pipeline import read_recipe, train
 from hashret.training import loop
 
@@ -63,6 +64,25 @@ def test_another_width_has_the_same_embedding(whole, tmp_path):
     log = rows(tmp_path)
     assert log[:3] == rows(folder)[:3]
     assert [row["stage"] for row in log[3:]] == ["codes", "codes"]
+
+
+OTHERS = {"crcgs": "method.neighbour_scale=9", "dscmr": "method.hash_dropout=0.1", "contrastive": "method.hash_width=8"}
+
+
+def test_another_hash_layer_has_the_same_embedding(whole, tmp_path):
+    name, folder = whole
+    train(recipe(name, OTHERS[name]), tmp_path, start=folder, quiet=True)
+    before, after = weights(folder), weights(tmp_path)
+    same = {key for key in before if before[key].shape == after[key].shape and np.array_equal(before[key], after[key])}
+    changed = set(before) - same
+    assert changed
+    assert {key for key in changed if "hash" not in key and "code" not in key} == set()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_a_hash_layer_is_made_by_is_among_the_options(name):
+    kind = KINDS[name]
+    assert kind.code_options <= set(kind.options.__dataclass_fields__)
 
 
 def test_a_killed_one_goes_on_without_being_told_again(whole, tmp_path, monkeypatch):
