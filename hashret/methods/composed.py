@@ -150,7 +150,7 @@ class Composed(Method):
         return torch.cat([functional.normalize(part, dim=1) for part in (query, image)], dim=1)
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
-        """The contrast of queries with targets; or of their relaxed codes, with what the codes owe."""
+        """The contrast of queries with targets; or what the codes of finished embeddings are held to."""
         if stage.name == "codes":
             return self.code_terms(batch)
         query, target = given(batch.query), given(batch.target)
@@ -172,7 +172,7 @@ class Composed(Method):
         return queries | targets | equal_rows(batch.instance)
 
     def code_terms(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of relaxed codes of embeddings that are finished."""
+        """The hash layer's terms."""
         target = given(batch.target_fixed)
         query, reference = self.beside_reference(given(batch.query_fixed))
         same = not_negatives(query, target, batch.instance)

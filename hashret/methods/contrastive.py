@@ -2,11 +2,13 @@
 
 The baseline most people start from, for pairs of any kind: images and texts, labelled or not, and composed queries,
 whose embedding is the direction of the sum of image and text. Two stages: heads (with the encoders, if these are not
-frozen) learn by the symmetric InfoNCE of CLIP with a learnable temperature; a hash layer then learns the same contrast
-on relaxed codes. What is right is nobody's negative: pairs of one instance, equal targets, equal queries. Where all
-pairs have labels, a supervised contrast stands beside it. It is no paper's method and claims no paper's figures.
+frozen) learn by the symmetric InfoNCE of CLIP with a learnable temperature; a hash layer then learns codes of what they
+have learned (:mod:`hashret.methods.hash_codes`). What is right is nobody's negative: pairs of one instance, equal
+targets, equal queries. Where all pairs have labels, a supervised contrast stands beside it. It is no paper's method and
+claims no paper's figures.
 
-Measured on Wikipedia's features at 64 bits, one seed, mean mAP of the codes over both validation tasks:
+Measured on Wikipedia's features at 64 bits, one seed, mean mAP of the codes (which learned by contrast then) over both
+validation tasks:
 
 * ``label_weight`` 0, 1, 10: .311, .398, .460. Where answers share labels, a large weight pays; where captions are to
   find their own image it was not measured, so the default stays at 1.
@@ -133,7 +135,7 @@ class Contrastive(Method):
         return self.embed(inputs)
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
-        """The contrast of embeddings; or of relaxed codes, with what the codes owe."""
+        """The contrast of embeddings; or what the codes of finished ones are held to."""
         if stage.name == "codes":
             return self._codes(batch)
         query, target = given(batch.query), given(batch.target)
@@ -159,7 +161,7 @@ class Contrastive(Method):
         return codes
 
     def _codes(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms of relaxed codes of embeddings; those of equal ones are nobody's negative."""
+        """The hash layer's terms; equal embeddings are nobody's negative."""
         query, target = given(batch.query_fixed), given(batch.target_fixed)
         same = not_negatives(query, target, batch.instance)
         x, y = self.hash(query), self.hash(target)

@@ -195,7 +195,7 @@ class IConE(Method):
         return self.embed(inputs) if stage.name == "codes" else self.pooled(inputs)
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
-        """Instances; contrast and instances; or the contrast of codes."""
+        """Instances; contrast and instances; or the hash layer's terms."""
         same = equal_rows(batch.instance)
         if stage.name == "codes":
             query, target = given(batch.query_fixed), given(batch.target_fixed)

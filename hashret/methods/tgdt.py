@@ -223,7 +223,7 @@ class TGDT(Method):
         return self.embed(inputs)
 
     def losses(self, batch: Batch, stage: Stage, turn: Turn) -> dict[str, Tensor]:
-        """Triplets of local scores, of global cosines, and consistency; or the contrast of codes."""
+        """Triplets of local scores, of global cosines, and consistency; or the hash layer's terms."""
         o, same = self.o, equal_rows(batch.instance)
         if stage.name == "codes":
             query, target = given(batch.query_fixed), given(batch.target_fixed)
