@@ -7,7 +7,10 @@ contrast of pairs would have them tell the photos apart by heart. The codes in t
 the relaxed ones (:func:`~hashret.losses.straight_through`), so that nothing is lost to the sign that no loss saw.
 Beside it every bit is to be set for half of the items. It knows no stage.
 
-The contrast of codes, each of which has to find that of its own pair, can stand beside it or in its place.
+The contrast of codes, each of which has to find that of its own pair, can stand beside it or in its place. IConE's
+embedding of Flickr8k (val, one seed, rsum 259.0 by cosine; ``hashret train configs/icone-flickr8k.yaml --from RUN``)
+has by 128 bits: the neighbours 211.1, both 201.3, the contrast 196.4; and 186.4 by the contrast of relaxed codes,
+which stood here before.
 """
 
 from __future__ import annotations
