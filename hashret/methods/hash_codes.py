@@ -32,7 +32,7 @@ from hashret.losses import (
     scaled_cosines,
     straight_through,
 )
-from hashret.methods.contrasts import clamped_scale
+from hashret.methods.contrasts import LARGEST_SCALE, clamped_scale
 from hashret.models.heads import HashLayer, mlp
 
 __all__ = ["CODE_OPTIONS", "HashCodes", "HashOptions"]
@@ -51,7 +51,9 @@ class HashOptions:
         hash_dropout: Share of the embedding dropped before it, in training.
         neighbour_weight: Of the divergence of the codes' neighbourhoods from the embedding's.
         neighbour_scale: What the embedding's cosines are multiplied by there: the larger, the more the nearest alone
-            count. The codes' scale is learned.
+            count. What the codes' cosines are multiplied by is learned.
+        largest_code_scale: What that is kept below: at a lower one items have to differ in more bits to stand as far
+            apart, which serves where near-duplicates must be told apart.
         hash_contrast_weight: Of the contrast of codes with those of their own pairs.
         quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
         balance_weight: Of the mean square of a bit's mean over the batch.
@@ -63,6 +65,7 @@ class HashOptions:
     hash_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     neighbour_weight: _Weight = 1.0
     neighbour_scale: Annotated[float, Field(gt=0)] = 20.0
+    largest_code_scale: Annotated[float, Field(gt=0)] = LARGEST_SCALE
     hash_contrast_weight: _Weight = 0.0
     quantization_weight: _Weight = 0.1
     balance_weight: _Weight = 0.1
@@ -77,7 +80,7 @@ class HashCodes(nn.Module):
     Args:
         dimension: Width of the embedding.
         options: Its own.
-        temperature: Where that of the codes begins; it never falls below 1/100.
+        temperature: Where that of the codes begins.
     """
 
     def __init__(self, dimension: int, options: HashOptions, *, temperature: float = 0.07) -> None:
@@ -106,7 +109,7 @@ class HashCodes(nn.Module):
                 neighbours are what the embedding says.
             wrong: Embeddings (B, dimension), of which row i is one more wrong answer to query i, such as its reference.
         """
-        o, scale = self.o, clamped_scale(self.log_scale)
+        o, scale = self.o, clamped_scale(self.log_scale, self.o.largest_code_scale)
         relaxed = self(torch.cat([query, target]))
         x, y = straight_through(relaxed).chunk(2)
         z = None if wrong is None else straight_through(self(wrong))

@@ -83,6 +83,13 @@ def test_what_is_learned_is_the_embedding_and_not_the_pairs():
     assert (p @ q.T).argmax(1).tolist() == (x @ y.T).argmax(1).tolist() == [1, 2, 3, 4, 5, 0]
 
 
+def test_the_scale_of_codes_is_kept_below_what_is_asked():
+    layer = build(largest_code_scale=5.0)
+    layer.terms(embeddings(0), embeddings(1), NOBODY)["neighbours"].backward()
+    assert float(layer.log_scale.detach().exp()) == pytest.approx(5)
+    assert float(layer.log_scale.grad) != 0, "at its bound it can still come down"
+
+
 @pytest.mark.parametrize("head", ["mlp", "linear"])
 def test_every_weight_learns_though_a_sign_has_no_slope(head):
     layer = build(hash_head=head, quantization_weight=0.0, balance_weight=0.0)
