@@ -21,7 +21,7 @@ RECIPE = {
     "image": {"name": "cnn", "size": 32, "width": 4, "dimension": 32},
     "text": {"name": "bag_of_words", "size": 60},
     "method": {"name": "contrastive", "bits": 128, "width": 64, "dimension": 64, "hash_width": 64},
-    "stages": {"embedding": {"epochs": 1, "batch_size": 8}, "codes": {"epochs": 1, "batch_size": 8}},
+    "stages": {"embedding": {"epochs": 3, "batch_size": 8}, "codes": {"epochs": 3, "batch_size": 8}},
 }
 
 

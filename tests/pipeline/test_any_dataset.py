@@ -105,7 +105,7 @@ def test_pairs_without_labels(made, tmp_path):
     assert results.sizes == {"i2t": (6, 6), "t2i": (6, 6)}
     assert [line for line in said if "label" in line and "run folder" not in line] == []
     losses = [row["losses"] for row in Run.open(tmp_path / "run").read_log()]
-    assert [set(terms) for terms in losses] == [{"contrast"}, {"contrast", "quantization", "balance"}]
+    assert [set(terms) for terms in losses] == [{"contrast"}, {"neighbours", "quantization", "balance"}]
 
 
 def test_labels_are_used_where_every_pair_has_them(made, tmp_path):

@@ -17,8 +17,8 @@ RECIPE = {
     "text": {"name": "bag_of_words", "size": 30},
     "method": {"name": "contrastive", "bits": 32, "width": 16, "dimension": 16, "hash_width": 16},
     "stages": {
-        "embedding": {"epochs": 12, "batch_size": 9, "lr": 0.01},
-        "codes": {"epochs": 6, "batch_size": 9, "lr": 0.01},
+        "embedding": {"epochs": 24, "batch_size": 9, "lr": 0.01},
+        "codes": {"epochs": 20, "batch_size": 9, "lr": 0.01},
     },
 }
 
