@@ -32,8 +32,7 @@ def neighbours(features: Tensor, relaxed: Tensor, *, scale: float) -> Tensor:
         >>> float(neighbours(torch.eye(3), torch.eye(3), scale=5.0))
         0.0
     """
-    wanted, have = (_logs(rows, scale) for rows in (features, relaxed))
-    return functional.kl_div(have, wanted, log_target=True, reduction="batchmean")
+    return neighbours_of_scores(*(_cosines(rows, scale) for rows in (features, relaxed)))
 
 
 def neighbours_of_scores(wanted: Tensor, have: Tensor) -> Tensor:
@@ -42,7 +41,7 @@ def neighbours_of_scores(wanted: Tensor, have: Tensor) -> Tensor:
     With p_i = softmax_j(wanted_ij) and q_i = softmax_j(have_ij): L = 1/B sum_i KL(p_i || q_i).
 
     Args:
-        wanted: Scores (B, N) of what is to be kept, already divided by their temperature; a constant to the gradient.
+        wanted: Scores (B, N) of what is to be kept, already divided by their temperature.
         have: Scores (B, N) of the codes, divided by theirs.
 
     Returns:
@@ -52,13 +51,11 @@ def neighbours_of_scores(wanted: Tensor, have: Tensor) -> Tensor:
         >>> float(neighbours_of_scores(torch.eye(2), torch.eye(2) + 1))
         0.0
     """
-    return functional.kl_div(
-        have.log_softmax(1), wanted.detach().log_softmax(1), log_target=True, reduction="batchmean"
-    )
+    return functional.kl_div(have.log_softmax(1), wanted.log_softmax(1), log_target=True, reduction="batchmean")
 
 
-def _logs(rows: Tensor, scale: float) -> Tensor:
-    """Logarithms of each row's distribution over all rows, (B, B)."""
+def _cosines(rows: Tensor, scale: float) -> Tensor:
+    """Scaled cosines of all rows with all, (B, B), in float32 also under autocast."""
     with torch.autocast(rows.device.type, enabled=False):
         unit = functional.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=1)
-        return (scale * unit @ unit.T).log_softmax(1)
+        return scale * unit @ unit.T
