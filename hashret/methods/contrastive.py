@@ -142,7 +142,10 @@ class Contrastive(Method):
         same = alike(query) | alike(target)
         x, y = self.embed(query), self.embed(target)
         same = same | equal_rows(batch.instance)
-        return {"contrast": info_nce(x, y, same, scale=clamped_scale(self.log_scale))} | self._labels(x, y, same, batch)
+        terms = {"contrast": info_nce(x, y, same, scale=clamped_scale(self.log_scale))}
+        if self._labelled(batch):
+            terms |= self._labels(x, y, same, batch)
+        return terms
 
     def embed(self, inputs: Inputs) -> Tensor:
         """The shared space, (B, dimension), of length 1: of image or text, or the direction of the sum of both."""
@@ -164,13 +167,17 @@ class Contrastive(Method):
         """The hash layer's terms; equal embeddings are nobody's negative."""
         query, target = given(batch.query_fixed), given(batch.target_fixed)
         same = not_negatives(query, target, batch.instance)
-        x, y = self.hash(query), self.hash(target)
-        return self.hash.terms(query, target, same) | self._labels(x, y, same, batch)
+        terms = self.hash.terms(query, target, same)
+        if self._labelled(batch):
+            terms |= self._labels(self.hash(query), self.hash(target), same, batch)
+        return terms
+
+    def _labelled(self, batch: Batch) -> bool:
+        """Whether labels count here."""
+        return bool(self.o.label_weight) and batch.labels is not None
 
     def _labels(self, x: Tensor, y: Tensor, same: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Find whatever shares a label, where there are labels."""
-        if not self.o.label_weight or batch.labels is None:
-            return {}
-        right = similarity(batch.labels).bool() | same
+        """Find whatever shares a label."""
+        right = similarity(given(batch.labels)).bool() | same
         supervised = supervised_contrast(x, y, right, scale=1 / self.o.label_temperature)
         return {"labels": self.o.label_weight * supervised}

@@ -85,8 +85,8 @@ def train(
         data: Root of the dataset; not needed for one that is drawn.
         resume: Go on with an interrupted run in ``out``; on a CPU it ends in the same weights, bit for bit.
         start: Folder of a run whose recipe differs in the hash layer (:attr:`Method.code_options
-            <hashret.methods.method.Method.code_options>`), in the last stage or in how it is
-            evaluated, no further: only that stage is trained, on what the stages before it have learned there.
+            <hashret.methods.method.Method.code_options>`), in the last stage or in how it is evaluated, no further:
+            only that stage is trained, on what the stages before it have learned there.
         quiet: No progress bar.
         say: Told in a line what happens.
 
