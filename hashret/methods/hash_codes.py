@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hashret.losses import (
     balance,
@@ -54,6 +55,9 @@ class HashOptions:
             count. What the codes' cosines are multiplied by is learned.
         largest_code_scale: What that is kept below: at a lower one items have to differ in more bits to stand as far
             apart, which serves where near-duplicates must be told apart.
+        query_stretch: How much further from its target each query is set in training, at most, as a share of its own
+            distance; how far is drawn anew in every step. Queries that were trained with lie nearer to their targets
+            than new ones do, so that their codes are an easier task.
         hash_contrast_weight: Of the contrast of codes with those of their own pairs.
         quantization_weight: Of the mean squared distance of a relaxed bit from its sign.
         balance_weight: Of the mean square of a bit's mean over the batch.
@@ -66,6 +70,7 @@ class HashOptions:
     neighbour_weight: _Weight = 1.0
     neighbour_scale: Annotated[float, Field(gt=0)] = 20.0
     largest_code_scale: Annotated[float, Field(gt=0)] = LARGEST_SCALE
+    query_stretch: _Weight = 0.0
     hash_contrast_weight: _Weight = 0.0
     quantization_weight: _Weight = 0.1
     balance_weight: _Weight = 0.1
@@ -110,6 +115,9 @@ class HashCodes(nn.Module):
             wrong: Embeddings (B, dimension), of which row i is one more wrong answer to query i, such as its reference.
         """
         o, scale = self.o, clamped_scale(self.log_scale, self.o.largest_code_scale)
+        if o.query_stretch and self.training:
+            further = o.query_stretch * torch.rand(len(query), 1, device=query.device)
+            query = functional.normalize(query + further * (query - target), dim=1)
         relaxed = self(torch.cat([query, target]))
         x, y = straight_through(relaxed).chunk(2)
         z = None if wrong is None else straight_through(self(wrong))

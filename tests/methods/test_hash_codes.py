@@ -95,3 +95,23 @@ def test_every_weight_learns_though_a_sign_has_no_slope(head):
     layer = build(hash_head=head, quantization_weight=0.0, balance_weight=0.0)
     layer.terms(embeddings(0), embeddings(1), NOBODY)["neighbours"].backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in layer.parameters())
+
+
+def test_in_training_alone_queries_are_set_further_from_their_targets():
+    layer, plain = build(query_stretch=2.0), build()
+    x, y = embeddings(0), embeddings(1)
+    torch.manual_seed(5)
+    terms = layer.terms(x, y, NOBODY)
+    torch.manual_seed(5)
+    shares = torch.rand(PAIRS, 1).flatten().tolist()
+    further = []
+    for share, query, target in zip(shares, x.tolist(), y.tolist(), strict=True):
+        beyond = [a + 2 * share * (a - b) for a, b in zip(query, target, strict=True)]
+        further.append([value / math.hypot(*beyond) for value in beyond])
+    expected = plain.terms(torch.tensor(further), y, NOBODY)
+    assert {name: float(term.detach()) for name, term in terms.items()} == pytest.approx(
+        {name: float(term.detach()) for name, term in expected.items()}, rel=1e-5
+    )
+    near, unmoved = layer.eval().terms(x, y, NOBODY), plain.terms(x, y, NOBODY)
+    assert torch.equal(near["neighbours"], unmoved["neighbours"])
+    assert not torch.allclose(terms["neighbours"], unmoved["neighbours"])
